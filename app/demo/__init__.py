@@ -1,0 +1,1 @@
+"""A sample data root for ``--demo``, made without Docker and without root."""

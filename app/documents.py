@@ -1,0 +1,209 @@
+"""The JSON that scripts read. A contract: keys are added, never renamed or taken away.
+
+Paths and names that are no UTF-8 carry lone surrogates (PEP 383), which :func:`json.dumps` writes
+as ``\\udcXX``: ``os.fsencode`` gives their bytes back, and nothing reaches a terminal raw.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from app.inventory import HotRow, Inventory, LayerRow, OtherRow, Sums
+from app.model import (
+    AS_LAST_SAVED,
+    Evidence,
+    Headroom,
+    Layer,
+    Owner,
+    Problem,
+    Reference,
+    Store,
+    Usage,
+)
+from app.stores.lookup import Answer
+
+Document = dict[str, Any]
+
+
+def dump(document: object) -> str:
+    """One JSON text, ASCII only, so that no name can reach the terminal raw."""
+    return json.dumps(document, ensure_ascii=True, indent=1)
+
+
+def owner(it: Owner) -> Document:
+    """An owner; keys that have no meaning for its kind are empty.
+
+    ``state`` is one word; ``state_as_last_saved`` says that nobody could check it.
+    """
+    return {
+        "kind": it.kind.value,
+        "id": it.id,
+        "name": it.name,
+        "state": it.state.removesuffix(AS_LAST_SAVED),
+        "state_as_last_saved": it.state.endswith(AS_LAST_SAVED),
+        "image": it.image,
+        "tags": list(it.tags),
+        "compose": {"project": it.compose_project, "service": it.compose_service},
+    }
+
+
+def reference(it: Reference) -> Document:
+    """What would break or notice."""
+    return {"kind": it.kind.value, "id": it.id, "name": it.name, "why": it.why}
+
+
+def evidence(it: Evidence) -> Document:
+    """Where it says so."""
+    return {"source": it.source, "says": it.says}
+
+
+def layer_head(it: Layer) -> Document:
+    """The layer itself, without its owners."""
+    return {
+        "id": it.id,
+        "path": os.fsdecode(it.path),
+        "role": it.role.value,
+        "mounted": bool(it.mounts),
+        "active": it.active,
+        "note": it.note,
+    }
+
+
+def answer(it: Answer) -> Document:
+    """One answer of ``which``."""
+    return {
+        "path": os.fsdecode(it.path),
+        "store": it.store.root.driver if it.store else None,
+        "data_root": os.fsdecode(it.store.root.path) if it.store else None,
+        "layer": layer_head(it.layer) if it.layer else None,
+        "owners": [owner(one) for one in it.owners],
+        "references": [reference(one) for one in it.references],
+        "evidence": [evidence(one) for one in it.evidence],
+        "note": it.note,
+    }
+
+
+def usage(it: Usage) -> Document:
+    """Figures of a directory tree; bytes are allocated, as du(1) counts."""
+    return {
+        "bytes": it.bytes,
+        "apparent_bytes": it.apparent,
+        "inodes": it.inodes,
+        "exclusive_bytes": it.exclusive_bytes,
+        "exclusive_inodes": it.exclusive_inodes,
+        "unreadable": it.unreadable,
+    }
+
+
+def layer(row: LayerRow) -> Document:
+    """One row of ``report``: the answer of ``which`` on the layer's directory, and its figures."""
+    it = row.layer
+    head = Answer(it.path, row.store, it, it.owners, it.references, it.evidence, it.note)
+    return {**answer(head), **usage(row.usage)}
+
+
+def other(row: OtherRow) -> Document:
+    """A volume with its users, or a container's own directory, and its figures."""
+    return {
+        **owner(row.owner),
+        "path": os.fsdecode(row.path),
+        "data_root": os.fsdecode(row.store.root.path),
+        "users": [owner(user) for user in row.users],
+        **usage(row.usage),
+    }
+
+
+def sums(it: Sums) -> Document:
+    """What the rows of each sort take together; ``rest`` are Docker's own files."""
+    return {
+        "layers": usage(it.layers),
+        "volumes": usage(it.volumes),
+        "containers": usage(it.containers),
+        "rest": usage(it.rest),
+    }
+
+
+def filesystem(it: Headroom) -> Document:
+    """How full a filesystem is; ``inodes`` is null where it has no inode limit."""
+    return {
+        "mount": os.fsdecode(it.mount),
+        "fstype": it.fstype,
+        "bytes": _measure(it.bytes_used, it.bytes_free),
+        "inodes": _measure(it.inodes_used, it.inodes_free) if it.inodes_total else None,
+    }
+
+
+def _measure(used: int, free: int) -> Document:
+    return {"used": used, "free": free}
+
+
+def problem(it: Problem) -> Document:
+    """What could not be read or does not fit."""
+    return {"source": it.source, "says": it.sentence, "hides_owners": it.hides_owners}
+
+
+def data_root(store: Store) -> Document:
+    """One data root, who answered for it, and what went wrong."""
+    return {
+        "path": os.fsdecode(store.root.path),
+        "driver": store.root.driver,
+        "image_store": store.root.image_store.value,
+        "found_by": store.root.found_by,
+        "engine": store.root.engine_url or None,
+        "witnesses": store.witnesses,
+        "problems": [problem(it) for it in store.problems],
+    }
+
+
+def report(
+    stores: Sequence[Store],
+    filesystems: Iterable[Headroom],
+    inventory: Inventory,
+    problems: Iterable[Problem] = (),
+    top: int | None = None,
+) -> Document:
+    """The whole report, the rows as far as ``top`` goes; sums and total cover all of them.
+
+    ``problems`` are those of the host; each data root carries its own.
+    """
+    total = inventory.sums.total
+    return {
+        "data_roots": [data_root(store) for store in stores],
+        "filesystems": [filesystem(it) for it in filesystems],
+        "layers": [layer(row) for row in inventory.layers[:top]],
+        "others": [other(row) for row in inventory.others[:top]],
+        "sums": sums(inventory.sums),
+        "total": usage(total),
+        "unreadable": total.unreadable,
+        "problems": [problem(it) for it in problems],
+    }
+
+
+def hot(rows: Iterable[HotRow]) -> list[Document]:
+    """What ``report --hot`` prints: the answer of ``which``, and what lies directly in it."""
+    return [
+        {
+            **answer(row.answer),
+            "bytes": row.own.bytes,
+            "apparent_bytes": row.own.apparent,
+            "inodes": row.own.inodes,
+        }
+        for row in rows
+    ]
+
+
+def du(rows: Mapping[bytes, Usage]) -> list[Document]:
+    """What ``du`` prints, one entry a path."""
+    return [
+        {
+            "path": os.fsdecode(path),
+            "bytes": it.bytes,
+            "apparent_bytes": it.apparent,
+            "inodes": it.inodes,
+            "unreadable": it.unreadable,
+        }
+        for path, it in rows.items()
+    ]

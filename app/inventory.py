@@ -1,0 +1,166 @@
+"""The rows of a report: every layer, volume and container directory with its figures, and sums."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from app.model import Container, Layer, Owner, Store, Usage, Volume
+from app.outline import wording
+from app.outline.figures import Figures
+from app.outline.order import Column, Order
+from app.scan.hot import hot_spots
+from app.stores.lookup import Answer, lookup
+from app.text import short_id
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One layer directory and what it takes."""
+
+    store: Store
+    layer: Layer
+    usage: Usage
+
+    @property
+    def label(self) -> str:
+        """Its owner in a few words, "" without one."""
+        return wording.owners_label(self.layer.owners)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRow:
+    """A volume, or a container's own directory (logs, settings), and what it takes."""
+
+    store: Store
+    holder: Volume | Container
+    usage: Usage
+
+    @property
+    def owner(self) -> Owner:
+        """The volume or the container itself."""
+        return self.holder.owner
+
+    @property
+    def path(self) -> bytes:
+        """The directory that was measured."""
+        return self.holder.path if isinstance(self.holder, Volume) else self.holder.directory
+
+    @property
+    def users(self) -> tuple[Owner, ...]:
+        """The containers that mount the volume."""
+        return self.holder.users if isinstance(self.holder, Volume) else ()
+
+    @property
+    def label(self) -> str:
+        """The volume's or the container's name."""
+        if isinstance(self.holder, Volume):
+            name = short_id(self.owner.id)
+            return f"anonymous {name}" if self.holder.anonymous else self.owner.name
+        return wording.container_label(self.holder)
+
+
+@dataclass(frozen=True, slots=True)
+class HotRow:
+    """A directory that holds much by itself: ``own`` is without its subdirectories."""
+
+    answer: Answer
+    own: Usage
+
+    @property
+    def label(self) -> str:
+        """Its owner in a few words, "" without one."""
+        return wording.owners_label(self.answer.owners)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What the rows of each sort take together, hard links once; ``rest`` is Docker's own."""
+
+    layers: Usage
+    volumes: Usage
+    containers: Usage
+    rest: Usage
+    total: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything measured below the data roots, sorted."""
+
+    layers: tuple[LayerRow, ...]
+    others: tuple[OtherRow, ...]
+    sums: Sums
+
+
+def take_inventory(stores: Sequence[Store], figures: Figures, order: Order) -> Inventory:
+    """Bring the answers and the figures together."""
+    layers = [
+        LayerRow(store, layer, figures.of((layer.path,)) or Usage(partial=True))
+        for store in stores
+        for layer in store.layers.values()
+    ]
+    others = [
+        OtherRow(store, holder, usage)
+        for store in stores
+        for holder in _holders(store)
+        if (usage := figures.of((_place(holder),)))
+    ]
+    sums = _sums(layers, others, figures)
+    layers.sort(key=lambda row: _key(order, row.usage, row.label, row.layer.id))
+    others.sort(key=lambda row: _key(order, row.usage, row.label, row.owner.id))
+    return Inventory(tuple(layers), tuple(others), sums)
+
+
+def _holders(store: Store) -> Iterator[Volume | Container]:
+    yield from store.volumes
+    yield from store.containers
+
+
+def _place(holder: Volume | Container) -> bytes:
+    return holder.path if isinstance(holder, Volume) else holder.directory
+
+
+def _key(order: Order, usage: Usage, label: str, id_: str) -> tuple[int, bool, str, str]:
+    """Figures, the largest first, or names, the nameless last; the id decides between equals."""
+    figure = 0 if order.column is Column.NAME else -order.figure(usage)
+    return figure, not label, label.casefold(), id_
+
+
+def _sums(layers: list[LayerRow], others: list[OtherRow], figures: Figures) -> Sums:
+    named = {row.layer.path for row in layers}
+    volumes = {row.path for row in others if isinstance(row.holder, Volume)}
+    containers = {row.path for row in others if isinstance(row.holder, Container)}
+
+    def together(wanted: Callable[[bytes], bool]) -> Usage:
+        return figures.of(tuple(filter(wanted, units))) or Usage()
+
+    units = sorted(figures.results)
+    return Sums(
+        together(named.__contains__),
+        together(volumes.__contains__),
+        together(containers.__contains__),
+        together(lambda unit: unit not in named | volumes | containers),
+        together(lambda _: True),
+    )
+
+
+def hot_rows(
+    stores: Sequence[Store], figures: Figures, order: Order, most: int
+) -> tuple[HotRow, ...]:
+    """The fullest directories of all data roots with their owners, the fullest first.
+
+    By inodes where the order asks for them, else by bytes; a name is no measure of fullness.
+    """
+    column = "apparent" if order.apparent else "bytes"
+    if order.column is Column.INODES:
+        column = "inodes"
+    spots = hot_spots(figures.results.values(), column, most)
+    return tuple(HotRow(lookup(spot.path, stores)[0], spot.own) for spot in spots)
+
+
+def unreadable_paths(figures: Figures) -> Iterator[str]:
+    """The paths that could not be read, as far as they were kept."""
+    for result in figures.results.values():
+        yield from map(os.fsdecode, result.unreadable)

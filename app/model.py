@@ -1,0 +1,235 @@
+"""The nouns. Frozen dataclasses that every room shares; nothing here reads, scans or draws.
+
+Paths are ``bytes`` exactly as the kernel gives them. Ids are full. A directory's name inside a
+store is a ``str`` made with :func:`os.fsdecode`, so that :func:`os.fsencode` gives the very bytes
+back; it is not safe to draw before :func:`app.text.safe` has seen it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Role(str, Enum):
+    """What a layer directory is to its store."""
+
+    WRITABLE = "writable"
+    INIT = "init"
+    IMAGE = "image"
+    BUILD_CACHE = "build-cache"
+    UNREFERENCED = "unreferenced"
+    PENDING_REMOVAL = "pending-removal"
+    INACTIVE = "inactive"
+    UNKNOWN = "unknown"
+
+
+#: Ends a container's state where nobody can tell whether it still holds: the engine was not heard.
+AS_LAST_SAVED = " (as last saved)"
+
+
+class Kind(str, Enum):
+    """What an Owner or a Reference is. ``LAYER`` and ``MOUNT`` only ever refer, they never own."""
+
+    CONTAINER = "container"
+    IMAGE = "image"
+    BUILD_CACHE = "build-cache"
+    VOLUME = "volume"
+    LOG = "log"
+    LAYER = "layer"
+    MOUNT = "mount"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One file, or one answer of the engine, and what it says."""
+
+    source: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that could not be read or does not fit, as one sentence for people.
+
+    ``source`` is the file, directory or call. ``hides_owners`` is true when the unreadable thing
+    could have named the owner of some directory: then no directory of that store may be called
+    unreferenced.
+    """
+
+    source: str
+    sentence: str
+    hides_owners: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A container, image, build-cache record, volume or log that a directory belongs to.
+
+    ``name`` is a container's name without the leading slash, an image's first tag, a cache
+    record's description or a volume's name; it can be empty. ``tags`` are all tags of an image.
+    ``state`` is the engine's word for a container (``running``, ``exited``, ``created``, ...).
+    """
+
+    kind: Kind
+    id: str
+    name: str = ""
+    state: str = ""
+    image: str = ""
+    tags: tuple[str, ...] = ()
+    compose_project: str = ""
+    compose_service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Something that would break, or notice, if the layer went, and why."""
+
+    kind: Kind
+    id: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a directory tree takes, each inode once (``st_dev``, ``st_ino``), directories included.
+
+    ``bytes`` is allocated (``st_blocks`` x 512, as ``du --block-size=1``); ``apparent`` is the sum
+    of ``st_size`` of regular files and symbolic links; ``inodes`` is a count. The exclusive
+    figures leave out inodes that also have a hard link outside the tree: they are what would be
+    freed. ``unreadable`` counts entries that could not be read, so that nothing is undercounted
+    in silence. ``partial`` is true when the walk was stopped or has not ended.
+    """
+
+    bytes: int = 0
+    apparent: int = 0
+    inodes: int = 0
+    exclusive_bytes: int = 0
+    exclusive_inodes: int = 0
+    unreadable: int = 0
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """Used and free bytes and inodes of one filesystem (statvfs(3)).
+
+    ``inodes_total`` is 0 where the filesystem has no inode limit (btrfs): say so, never "0 %".
+    ``free`` figures are what an ordinary process may still take; ``used`` + ``free`` is what the
+    percentage is of, as df(1) counts.
+    """
+
+    mount: bytes
+    fstype: str
+    device: str
+    bytes_used: int
+    bytes_free: int
+    inodes_used: int
+    inodes_free: int
+    inodes_total: int
+
+
+class ImageStore(str, Enum):
+    """Which of Docker's two image stores a data root uses."""
+
+    GRAPHDRIVER = "graphdriver"
+    CONTAINERD = "containerd"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class DataRoot:
+    """One Docker data root on this host.
+
+    ``driver`` is the directory name of the graph driver (``overlay2``), or ``overlayfs`` and the
+    like where the containerd image store is in use. ``image_store`` is the one that the engine
+    uses now; where both left data and nobody can tell, it is ``UNDECIDED``. ``found_by`` says in
+    words how the root was found. ``engine_url`` is set when a live engine serves this root.
+    ``nested`` are userns-remapped roots (``<uid>.<gid>``) below it, each a DataRoot of its own.
+    """
+
+    path: bytes
+    driver: str
+    image_store: ImageStore
+    found_by: str
+    engine_url: str = ""
+    nested: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One directory of a store, with its answer: role, owners, references, and the evidence.
+
+    ``parents`` are the ids of the layers below, nearest first. ``mounts`` are the mount points
+    where it is live, in any mount namespace. ``note`` is one sentence where something is unusual
+    (why a role is unknown, "being created?", a leftover), else empty.
+    """
+
+    id: str
+    path: bytes
+    role: Role
+    owners: tuple[Owner, ...] = ()
+    references: tuple[Reference, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    parents: tuple[str, ...] = ()
+    mounts: tuple[bytes, ...] = ()
+    active: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container with the places that hold its data: its layers, its directory, its volumes."""
+
+    owner: Owner
+    directory: bytes
+    layers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image with its layers, base first. ``layers`` has "" where a directory is missing."""
+
+    owner: Owner
+    layers: tuple[str, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume directory; ``users`` are the containers, running or not, that mount it.
+
+    ``backing`` says where the data really is when it is not in the directory itself (a volume
+    with mount options: NFS, a bind, tmpfs), else empty.
+    """
+
+    owner: Owner
+    path: bytes
+    anonymous: bool = False
+    users: tuple[Owner, ...] = ()
+    backing: str = ""
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One data root, answered: every layer, container, image and volume, and what went wrong.
+
+    ``layers`` is keyed by directory name. ``tokens`` maps an ``l/`` token to its directory name.
+    ``dangling`` maps an ``l/`` token whose directory is
+    gone to the path it points to. ``witnesses`` says in words who answered (``disk and engine``,
+    ``disk alone: ...``).
+    """
+
+    root: DataRoot
+    layers: dict[str, Layer] = field(default_factory=dict)
+    containers: tuple[Container, ...] = ()
+    images: tuple[ImageInfo, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    tokens: dict[str, str] = field(default_factory=dict)
+    dangling: dict[str, bytes] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    witnesses: str = ""

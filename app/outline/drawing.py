@@ -1,0 +1,75 @@
+"""From nodes and entries to the rows that the tree draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.model import Usage
+from app.outline.figures import Figures
+from app.outline.levels import Level
+from app.outline.nodes import Draft, Node
+from app.outline.order import Order
+from app.text import safe, size
+from widgets.rows import Row
+
+_PLAIN = ("file", "directory")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a row is drawn in: its share is a part of ``whole``."""
+
+    order: Order
+    whole: Usage | None
+    expanded: bool
+
+    def share(self, usage: Usage | None) -> float | None:
+        """The part of the row above, 0..1, by the sorted column."""
+        total = self.order.figure(self.whole)
+        return None if usage is None or total <= 0 else self.order.figure(usage) / total
+
+
+def node_row(node: Node, figures: Figures, setting: Setting) -> Row:
+    """The row of a node."""
+    draft, usage = node.draft, figures.of(node.draft.units)
+    return Row(
+        key=node.key,
+        depth=node.depth,
+        label=_label(draft, usage, figures, setting.order),
+        bytes=setting.order.bytes_of(usage) if usage else None,
+        inodes=usage.inodes if usage else None,
+        share=setting.share(usage),
+        state=draft.state,
+        expandable=bool(node.children or draft.path),
+        expanded=setting.expanded,
+        partial=bool(usage and (usage.partial or usage.unreadable)),
+        tone=draft.tone,
+    )
+
+
+def entry_row(key: int, depth: int, level: Level, index: int, setting: Setting) -> Row:
+    """The row of an entry of an opened directory."""
+    usage, kind = level.usage(index), level.kinds[index]
+    return Row(
+        key=key,
+        depth=depth,
+        label=level.names[index],
+        bytes=setting.order.bytes_of(usage) if usage else None,
+        inodes=usage.inodes if usage else None,
+        share=setting.share(usage),
+        state="" if kind in _PLAIN else kind,
+        expandable=level.is_directory(index),
+        expanded=setting.expanded,
+        partial=bool(usage and usage.partial),
+        tone="" if kind in _PLAIN else "dim",
+        path=b"/" in level.names[index],
+    )
+
+
+def _label(draft: Draft, usage: Usage | None, figures: Figures, order: Order) -> str | bytes:
+    """An image's row also says how much is its own, and how much other images share."""
+    own = figures.of(draft.own_units) if draft.own_units is not None else None
+    if usage is None or own is None:
+        return draft.label
+    mine, all_ = order.bytes_of(own), order.bytes_of(usage)
+    return f"{safe(draft.label)}  own {size(mine)}, shared {size(max(0, all_ - mine))}"

@@ -1,0 +1,84 @@
+"""Scan results by unit, and the figure of any set of units, kept until one of them changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from app.model import Usage
+from app.scan.tree import UnitResult, combined
+
+Units = tuple[bytes, ...]
+
+
+class Figures:
+    """What is known so far of every unit; a set of units is added up with hard links once."""
+
+    def __init__(self) -> None:
+        self.results: dict[bytes, UnitResult] = {}
+        self._running: dict[bytes, Usage] = {}
+        self._sums: dict[Units, Usage | None] = {}
+        self._asked_by: dict[bytes, set[Units]] = {}
+
+    def finish(self, results: Iterable[UnitResult]) -> None:
+        """Take the results of finished units."""
+        for result in results:
+            self.results[result.key] = result
+            self._running.pop(result.key, None)
+            self._forget(result.key)
+
+    def run(self, running: Mapping[bytes, Usage]) -> None:
+        """Take the partial figures of the units under way; they replace the earlier ones."""
+        for unit in {*self._running, *running}:
+            self._forget(unit)
+        self._running = dict(running)
+
+    def drop(self, units: Iterable[bytes]) -> None:
+        """Forget units that are about to be measured anew."""
+        for unit in units:
+            self.results.pop(unit, None)
+            self._running.pop(unit, None)
+            self._forget(unit)
+
+    def keep_only(self, units: Iterable[bytes]) -> None:
+        """Forget every unit that is not in ``units``: its directory is gone."""
+        self.drop(set(self.results) - set(units))
+
+    def of(self, units: Units) -> Usage | None:
+        """The usage of ``units`` together, a lower bound (``partial``) while some are not done.
+
+        None while nothing is known of any of them.
+        """
+        if units not in self._sums:
+            self._sums[units] = self._sum(units)
+            for unit in units:
+                self._asked_by.setdefault(unit, set()).add(units)
+        return self._sums[units]
+
+    def _sum(self, units: Units) -> Usage | None:
+        done = [self.results[unit] for unit in units if unit in self.results]
+        running = [self._running[unit] for unit in units if unit in self._running]
+        if not done and not running:
+            return None if units else Usage()
+        total = combined(done)
+        for usage in running:
+            total = add(total, usage)
+        missing = len(done) < len(units)
+        return replace(total, partial=total.partial or missing)
+
+    def _forget(self, unit: bytes) -> None:
+        for units in self._asked_by.pop(unit, ()):
+            self._sums.pop(units, None)
+
+
+def add(one: Usage, other: Usage) -> Usage:
+    """Two figures that share no inode."""
+    return Usage(
+        one.bytes + other.bytes,
+        one.apparent + other.apparent,
+        one.inodes + other.inodes,
+        one.exclusive_bytes + other.exclusive_bytes,
+        one.exclusive_inodes + other.exclusive_inodes,
+        one.unreadable + other.unreadable,
+        one.partial or other.partial,
+    )

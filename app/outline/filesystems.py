@@ -1,0 +1,32 @@
+"""The filesystems below the data roots, and which of bytes and inodes is the scarcer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+
+from app.model import Headroom, Store
+from app.outline.order import Column
+from app.outline.units import OPENED
+from app.scan.headroom import headroom
+
+
+def headrooms(stores: Sequence[Store]) -> dict[bytes, Headroom]:
+    """Headroom by path: every data root, and the directories in it that may be mounts."""
+    found: dict[bytes, Headroom] = {}
+    for store in stores:
+        for path in (store.root.path, *(os.path.join(store.root.path, name) for name in OPENED)):
+            # Not every root has every directory; the root itself has been read.
+            with contextlib.suppress(OSError):
+                found[path] = headroom(path)
+    return found
+
+
+def scarcer(filesystems: Iterable[Headroom]) -> Column:
+    """Inodes where a larger part of them is used than of the bytes, on any of the filesystems."""
+    for here in filesystems:
+        inodes = here.inodes_used / max(1, here.inodes_total)
+        if inodes > here.bytes_used / max(1, here.bytes_used + here.bytes_free):
+            return Column.INODES
+    return Column.BYTES

@@ -1,0 +1,122 @@
+"""The entries of one directory, for opening it on the screen, as arrays."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from dataclasses import dataclass, field
+
+from app.scan.descent import open_path
+from app.scan.fence import Fence, Points, is_foreign
+from app.scan.links import longs
+from app.scan.walk import apparent_size
+
+#: What an entry can be; :attr:`Listing.kinds` has indexes into this.
+KINDS = (
+    "file",
+    "directory",
+    "symlink",
+    "whiteout",
+    "device",
+    "fifo",
+    "socket",
+)
+_KIND_OF = {
+    stat.S_IFREG: KINDS.index("file"),
+    stat.S_IFDIR: KINDS.index("directory"),
+    stat.S_IFLNK: KINDS.index("symlink"),
+    stat.S_IFBLK: KINDS.index("device"),
+    stat.S_IFCHR: KINDS.index("device"),
+    stat.S_IFIFO: KINDS.index("fifo"),
+    stat.S_IFSOCK: KINDS.index("socket"),
+}
+_WHITEOUT = KINDS.index("whiteout")
+_BLOCK = 512
+
+
+@dataclass(slots=True)
+class Listing:
+    """One directory's entries, in no order: entry ``i`` is what stands at ``i`` in every array.
+
+    ``bytes`` (allocated) and ``apparent`` are the entry's own; a directory's are not what is in
+    it. ``mtimes`` are in whole seconds since 1970, ``nlinks`` counts hard links. ``unreadable``
+    entries were there and could not be examined; ``mounts`` are the names of entries left out
+    because another file system is mounted there.
+    """
+
+    names: list[bytes] = field(default_factory=list)
+    bytes: array[int] = field(default_factory=longs)
+    apparent: array[int] = field(default_factory=longs)
+    kinds: array[int] = field(default_factory=lambda: array("B"))
+    mtimes: array[int] = field(default_factory=longs)
+    inodes: array[int] = field(default_factory=lambda: array("Q"))
+    nlinks: array[int] = field(default_factory=lambda: array("L"))
+    unreadable: int = 0
+    mounts: list[_Name] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def kind(self, index: int) -> str:
+        """What entry ``index`` is, one of KINDS. A whiteout is a character device 0:0."""
+        return KINDS[self.kinds[index]]
+
+    def add(self, name: _Name, status: os.stat_result) -> None:
+        """Append one entry."""
+        self.names.append(name)
+        self.bytes.append(status.st_blocks * _BLOCK)
+        self.apparent.append(apparent_size(status))
+        self.kinds.append(_kind(status))
+        self.mtimes.append(int(status.st_mtime))
+        self.inodes.append(status.st_ino)
+        self.nlinks.append(status.st_nlink)
+
+
+#: ``Listing.bytes`` is an array; inside the class the type needs another name.
+_Name = bytes
+
+
+def list_directory(path: bytes, fence: Fence) -> Listing:
+    """List a directory, not its mount points. Takes about 3 µs per entry: not for the UI's thread.
+
+    Raises OSError when the directory cannot be opened, or not be read to its end. Entries that
+    vanish meanwhile are left out. Symbolic links are not followed, at ``path`` neither.
+    """
+    listing = Listing()
+    points, subvolumes = fence.below(path), fence.has_subvolumes(path)
+    descriptor = open_path(path)
+    try:
+        device = os.fstat(descriptor).st_dev
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                _take(listing, entry, points, device, subvolumes)
+    finally:
+        os.close(descriptor)
+    return listing
+
+
+def _take(
+    listing: Listing, entry: os.DirEntry[str], points: Points, device: int, subvolumes: bool
+) -> None:
+    name = os.fsencode(entry.name)
+    if points and name in points and not points[name]:
+        listing.mounts.append(name)
+        return
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    except OSError:
+        listing.unreadable += 1
+        return
+    if stat.S_ISDIR(status.st_mode) and is_foreign(status, device, subvolumes):
+        listing.mounts.append(name)
+    else:
+        listing.add(name, status)
+
+
+def _kind(status: os.stat_result) -> int:
+    if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+        return _WHITEOUT
+    return _KIND_OF.get(stat.S_IFMT(status.st_mode), 0)

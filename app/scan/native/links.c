@@ -1,0 +1,191 @@
+/* Hard links: each inode once in every directory's figure. See links.py for the idea: an inode is
+ * spread as signed amounts at single directories, so that every subtree's sum comes out right. */
+#define _GNU_SOURCE
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core.h"
+
+/* What is to be added to the sums at one directory. */
+struct amount {
+    int32_t node;
+    int64_t bytes, apparent, inodes, shared_bytes, shared_inodes;
+};
+
+/* Log one link; the many that one directory may have to one inode (whiteouts) share a row. */
+bool log_link(struct part *part, struct dir *dir, const struct stat *status)
+{
+    struct link_row *last = part->row_count ? &part->rows[part->row_count - 1] : NULL;
+    if (last && last->inode == status->st_ino && last->device == status->st_dev &&
+        last->dir == dir) {
+        last->seen++;
+        last->nlink = (uint32_t)status->st_nlink;
+        return true;
+    }
+    if (part->row_count == part->row_room) {
+        size_t room = part->row_room ? part->row_room * 2 : 16;
+        struct link_row *rows = realloc(part->rows, room * sizeof *rows);
+        if (!rows)
+            return false;
+        part->rows = rows;
+        part->row_room = room;
+    }
+    part->rows[part->row_count++] = (struct link_row){
+        status->st_dev, status->st_ino, dir, allocated(status), apparent(status),
+        (uint32_t)status->st_nlink, 1,
+    };
+    return true;
+}
+
+static int by_inode(const void *left, const void *right)
+{
+    const struct link_row *a = left, *b = right;
+    if (a->device != b->device)
+        return a->device < b->device ? -1 : 1;
+    if (a->inode != b->inode)
+        return a->inode < b->inode ? -1 : 1;
+    return (a->dir->number > b->dir->number) - (a->dir->number < b->dir->number);
+}
+
+static int by_node(const void *left, const void *right)
+{
+    const struct amount *a = left, *b = right;
+    return (a->node > b->node) - (a->node < b->node);
+}
+
+/* All rows of the unit in one array, sorted; the parts keep none. NULL: no memory. */
+static struct link_row *all_rows(struct unit *unit, size_t *count)
+{
+    size_t total = 0;
+    for (int i = 0; i < WHODIFF_MOST_THREADS; i++)
+        total += unit->parts[i].row_count;
+    *count = total;
+    struct link_row *rows = malloc((total + 1) * sizeof *rows), *at = rows;
+    for (int i = 0; i < WHODIFF_MOST_THREADS && rows; i++) {
+        struct part *part = &unit->parts[i];
+        if (part->row_count)
+            memcpy(at, part->rows, part->row_count * sizeof *rows);
+        at += part->row_count;
+        free(part->rows);
+        part->rows = NULL;
+        part->row_count = part->row_room = 0;
+    }
+    if (rows)
+        qsort(rows, total, sizeof *rows, by_inode);
+    return rows;
+}
+
+/* The lowest directory that both are in or are; `left` is not the greater number. */
+static int32_t meeting(const struct whodiff_column *columns, int32_t left, int32_t right)
+{
+    const int32_t *parents = columns[PARENTS].data, *ends = columns[ENDS].data;
+    while (ends[left] <= right)
+        left = parents[left];
+    return left;
+}
+
+/* Spread one inode, whose rows these are. Numbered depth first, the ways up from its directories
+ * meet exactly where those of neighbours do. Returns the end of what was written. */
+static struct amount *spread(const struct whodiff_column *columns, const struct link_row *rows,
+                             size_t count, struct amount *out, uint64_t **outside)
+{
+    uint64_t seen = 0, nlink = 0;
+    int64_t bytes = rows[0].bytes, apparent_size = rows[0].apparent;
+    int32_t first = rows[0].dir->number, before = -1;
+    for (size_t i = 0; i < count; i++) {
+        int32_t node = rows[i].dir->number;
+        seen += rows[i].seen;
+        nlink = rows[i].nlink > nlink ? rows[i].nlink : nlink;
+        if (node == before)
+            continue;
+        *out++ = (struct amount){node, bytes, apparent_size, 1, bytes, 1};
+        if (before >= 0)
+            *out++ = (struct amount){meeting(columns, before, node),
+                                     -bytes, -apparent_size, -1, -bytes, -1};
+        before = node;
+    }
+    if (seen >= nlink) {
+        /* From where all links meet upwards nothing is shared with the outside. */
+        *out++ = (struct amount){meeting(columns, first, before), 0, 0, 0, -bytes, -1};
+    } else {
+        const uint64_t numbers[6] = {rows[0].device, rows[0].inode, (uint64_t)bytes,
+                                     (uint64_t)apparent_size, seen, nlink};
+        memcpy(*outside, numbers, sizeof numbers);
+        *outside += 6;
+    }
+    return out;
+}
+
+/* Amounts of the same directory added up, in place; how many directories there are. */
+static size_t gather(struct amount *amounts, size_t count)
+{
+    size_t kept = 0;
+    qsort(amounts, count, sizeof *amounts, by_node);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || amounts[kept - 1].node != amounts[i].node) {
+            amounts[kept++] = amounts[i];
+            continue;
+        }
+        struct amount *sum = &amounts[kept - 1];
+        sum->bytes += amounts[i].bytes;
+        sum->apparent += amounts[i].apparent;
+        sum->inodes += amounts[i].inodes;
+        sum->shared_bytes += amounts[i].shared_bytes;
+        sum->shared_inodes += amounts[i].shared_inodes;
+    }
+    return kept;
+}
+
+/* The directories, and the running sums over them, beginning with 0. */
+static bool make_sums(struct whodiff_column *columns, const struct amount *amounts, size_t count)
+{
+    size_t height = count + 1;
+    if (!make_column(&columns[LINK_NODES], count * sizeof(int32_t)) ||
+        !make_column(&columns[LINK_SUMS], 5 * height * sizeof(int64_t)))
+        return false;
+    int32_t *nodes = columns[LINK_NODES].data;
+    int64_t *sums = columns[LINK_SUMS].data;
+    for (int column = 0; column < 5; column++)
+        sums[column * height] = 0;
+    for (size_t i = 0; i < count; i++) {
+        nodes[i] = amounts[i].node;
+        sums[i + 1] = sums[i] + amounts[i].bytes;
+        sums[height + i + 1] = sums[height + i] + amounts[i].apparent;
+        sums[2 * height + i + 1] = sums[2 * height + i] + amounts[i].inodes;
+        sums[3 * height + i + 1] = sums[3 * height + i] + amounts[i].shared_bytes;
+        sums[4 * height + i + 1] = sums[4 * height + i] + amounts[i].shared_inodes;
+    }
+    return true;
+}
+
+/* Make the columns about links, when those about directories are there. false: no memory. */
+bool spread_links(struct unit *unit, struct whodiff_result *result)
+{
+    struct whodiff_column *columns = result->columns;
+    size_t count;
+    struct link_row *rows = all_rows(unit, &count);
+    if (!rows)
+        return false;
+    if (count == 0) {
+        free(rows);
+        return true;
+    }
+    /* An inode in n directories makes n amounts there, n - 1 where they meet, and one more. */
+    struct amount *amounts = malloc(2 * count * sizeof *amounts), *end = amounts;
+    bool made = amounts && make_column(&columns[OUTSIDE], 6 * count * sizeof(uint64_t));
+    uint64_t *outside = columns[OUTSIDE].data;
+    for (size_t first = 0, next; made && first < count; first = next) {
+        for (next = first + 1; next < count && rows[next].inode == rows[first].inode &&
+                               rows[next].device == rows[first].device;)
+            next++;
+        end = spread(columns, rows + first, next - first, end, &outside);
+    }
+    free(rows);
+    if (made) {
+        columns[OUTSIDE].size = (uint64_t)((char *)outside - (char *)columns[OUTSIDE].data);
+        made = make_sums(columns, amounts, gather(amounts, (size_t)(end - amounts)));
+    }
+    free(amounts);
+    return made;
+}

@@ -1,0 +1,1 @@
+"""The screens: they draw what the other rooms know."""

@@ -1,0 +1,54 @@
+"""What the explorer has been told so far: names, how full the filesystems are, what is amiss."""
+
+from __future__ import annotations
+
+from app.model import Headroom, Problem, Store
+from app.outline.figures import Figures
+from app.screens.dialogs import problem_sections
+from app.stores.request import Survey
+from widgets.details_pane import Section
+
+
+class Findings:
+    """The newest survey and headroom, and what they and the figures have in common."""
+
+    def __init__(self, figures: Figures) -> None:
+        self.survey: Survey | None = None
+        self.headrooms: dict[bytes, Headroom] = {}
+        self._figures = figures
+
+    @property
+    def asking(self) -> bool:
+        """Whether the engine's answer is still to come."""
+        return bool(self.survey and not self.survey.final)
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """The data roots with their answers; none before the first survey."""
+        return self.survey.stores if self.survey else ()
+
+    def witnesses(self) -> tuple[str, ...]:
+        """Who named the owners, each answer once."""
+        return tuple(dict.fromkeys(store.witnesses for store in self.stores))
+
+    def problems(self) -> list[Problem]:
+        """What could not be read or does not fit, each once."""
+        own = [problem for store in self.stores for problem in store.problems]
+        everywhere = self.survey.problems if self.survey else ()
+        return list(dict.fromkeys((*everywhere, *own)))
+
+    def unreadable(self) -> int:
+        """Entries that are missing from the figures."""
+        return sum(result.usage.unreadable for result in self._figures.results.values())
+
+    def sections(self) -> list[Section]:
+        """The page about what is amiss."""
+        results = self._figures.results.values()
+        paths = [path for result in results for path in result.unreadable]
+        unnamed = self.unreadable() - len(paths)
+        return problem_sections(self.witnesses(), self.problems(), paths, unnamed)
+
+    def store_at(self, path: bytes) -> Store | None:
+        """The data root that ``path`` lies in, else the first one."""
+        inside = (store for store in self.stores if path.startswith(store.root.path))
+        return next(inside, self.stores[0] if self.stores else None)

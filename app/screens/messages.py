@@ -1,0 +1,41 @@
+"""What the workers tell the screen. They post, the screen handles; no worker touches a widget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from app.model import Headroom
+from app.outline.levels import Level
+from app.scan.walk import Unit
+from app.stores.request import Survey
+
+
+@dataclass
+class Surveyed(Message):
+    """Names are there: the data roots, cut into the units that are to be measured."""
+
+    survey: Survey
+    units: tuple[Unit, ...]
+
+
+@dataclass
+class Listed(Message):
+    """An opened directory is listed."""
+
+    level: Level
+
+
+@dataclass
+class HeadroomRead(Message):
+    """How full the filesystems are, by the path that was asked for."""
+
+    by_path: dict[bytes, Headroom]
+
+
+@dataclass
+class Failed(Message):
+    """There is nothing to show, and why, in one sentence."""
+
+    sentence: str

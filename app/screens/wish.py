@@ -1,0 +1,21 @@
+"""How the user wants the explorer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.outline.order import Column
+from app.stores.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to look at, and how to draw it.
+
+    ``column`` is None when no ``--sort`` was given: the scarcer of bytes and inodes is sorted by.
+    """
+
+    request: Request
+    column: Column | None = None
+    apparent: bool = False
+    ascii: bool = False

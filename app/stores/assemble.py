@@ -1,0 +1,167 @@
+"""From readings and verdicts to a Store: what the commands and the screens show."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from app.model import Container, Evidence, ImageInfo, Kind, Layer, Owner, Role, Store, Volume
+from app.stores import disk_claims as by_disk
+from app.stores import engine_claims as by_engine
+from app.stores.containers import CONFIG, ContainerRecord
+from app.stores.disk import DiskReading
+from app.stores.engine import EngineReading
+from app.stores.engine_claims import known_owners
+from app.stores.mounts import Mount
+from app.stores.resolve import resolve
+from app.stores.volumes import VolumeRecord
+
+
+def assemble(
+    disk: DiskReading,
+    engine: EngineReading | None,
+    mounts: Sequence[Mount],
+    now: float,
+    witnesses: str,
+) -> Store:
+    """One data root, answered. ``now`` is unix time in seconds."""
+    layers = resolve(disk, engine, mounts, now)
+    containers = _containers(disk, engine, layers)
+    return Store(
+        root=disk.root,
+        layers=layers,
+        containers=containers,
+        images=tuple(_images(disk, engine)),
+        volumes=_volumes(disk, containers),
+        tokens=disk.graph.tokens,
+        dangling=disk.graph.dangling,
+        problems=(*disk.problems, *(engine.problems if engine else ())),
+        witnesses=witnesses,
+    )
+
+
+# --- containers -----------------------------------------------------------------------------------
+
+
+def _containers(
+    disk: DiskReading, engine: EngineReading | None, layers: Mapping[str, Layer]
+) -> tuple[Container, ...]:
+    """Every container that either witness knows; the engine's word for name and state first."""
+    owners = {id_: by_disk.container_owner(record) for id_, record in disk.containers.items()}
+    for mount in disk.names.mounts.values():
+        owner = by_disk.mount_owner(disk, mount)
+        if owner.kind is Kind.CONTAINER:
+            owners.setdefault(mount.container_id, owner)
+    if engine:
+        owners |= {
+            id_: owner
+            for (kind, id_), owner in known_owners(engine).items()
+            if kind is Kind.CONTAINER
+        }
+    own = _own_layers(layers)
+    return tuple(
+        _container(owner, disk.containers.get(id_), own.get(id_, ()), _who_says(disk, engine, id_))
+        for id_, owner in owners.items()
+    )
+
+
+def _who_says(disk: DiskReading, engine: EngineReading | None, id_: str) -> Iterator[Evidence]:
+    """The sources that know this container."""
+    record, mount = disk.containers.get(id_), disk.names.mounts.get(id_)
+    if record:
+        yield Evidence(_config(record.path), f"names it {record.name}, of image {record.image}")
+    elif mount:
+        yield Evidence(os.fsdecode(mount.path), "names its directories")
+    if engine and id_ in engine.containers:
+        yield Evidence("engine: /containers/json", f"names it {engine.containers[id_].name}")
+
+
+def _own_layers(layers: Mapping[str, Layer]) -> dict[str, tuple[str, ...]]:
+    """The layers of each container, the writable one before its init layer; none it only keeps."""
+    own: dict[str, list[str]] = {}
+    for name, layer in layers.items():
+        for owner in layer.owners:
+            if owner.kind is Kind.CONTAINER and layer.role not in (Role.IMAGE, Role.BUILD_CACHE):
+                own.setdefault(owner.id, []).append(name)
+    return {
+        id_: tuple(sorted(names, key=lambda name: (name.endswith("-init"), name)))
+        for id_, names in own.items()
+    }
+
+
+def _container(
+    owner: Owner,
+    record: ContainerRecord | None,
+    layers: tuple[str, ...],
+    evidence: Iterable[Evidence],
+) -> Container:
+    return Container(
+        owner,
+        directory=record.path if record else b"",
+        layers=layers,
+        volumes=tuple(dict.fromkeys(name for name, _ in record.volumes)) if record else (),
+        evidence=tuple(evidence),
+    )
+
+
+def _config(directory: bytes) -> str:
+    return os.path.join(os.fsdecode(directory), CONFIG)
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def _images(disk: DiskReading, engine: EngineReading | None) -> Iterator[ImageInfo]:
+    """Every image that either witness knows; the engine's word for its tags first."""
+    theirs = engine.images if engine else {}
+    for id_ in dict.fromkeys((*disk.names.images, *theirs)):
+        record, image = disk.names.images.get(id_), theirs.get(id_)
+        owner, evidence = None, []
+        names: tuple[str, ...] = ()
+        if record:
+            owner = by_disk.image_owner(record)
+            names = _directories(disk, record.chain_ids)
+            says = f"lists {len(names)} layers by diff id"
+            evidence.append(Evidence(os.fsdecode(record.path), says))
+        if image:
+            owner = by_engine.image_owner(image)
+            says = f"tags {', '.join(owner.tags) or 'none'}"
+            evidence.append(Evidence(f"engine: image inspect {id_}", says))
+            if not names or ("" in names and len(names) == len(image.directories)):
+                names = _present(disk, reversed(image.directories))
+        if owner:
+            yield ImageInfo(owner, names, tuple(evidence))
+
+
+def _directories(disk: DiskReading, chain_ids: Iterable[str]) -> tuple[str, ...]:
+    layers = (disk.names.layers.get(chain_id) for chain_id in chain_ids)
+    return _present(disk, (layer.cache_id if layer else "" for layer in layers))
+
+
+def _present(disk: DiskReading, names: Iterable[str]) -> tuple[str, ...]:
+    """The directories that are there, "" for one that is not."""
+    return tuple(name if name in disk.graph.directories else "" for name in names)
+
+
+# --- volumes --------------------------------------------------------------------------------------
+
+
+def _volumes(disk: DiskReading, containers: Iterable[Container]) -> tuple[Volume, ...]:
+    users: dict[str, list[Container]] = {}
+    for container in containers:
+        for name in container.volumes:
+            users.setdefault(name, []).append(container)
+    return tuple(_volume(record, users.get(record.name, [])) for record in disk.volumes)
+
+
+def _volume(record: VolumeRecord, users: Sequence[Container]) -> Volume:
+    return Volume(
+        Owner(Kind.VOLUME, record.name, name=record.name),
+        record.path,
+        anonymous=record.anonymous,
+        users=tuple(container.owner for container in users),
+        backing=record.backing,
+        evidence=tuple(
+            Evidence(_config(container.directory), "mounts the volume") for container in users
+        ),
+    )

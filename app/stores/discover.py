@@ -1,0 +1,179 @@
+"""Which Docker data roots there are: the ones named, the engine's, or what the disk hints at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from app.model import DataRoot, Problem
+from app.stores.engine_shapes import EngineInfo
+from app.stores.hints import (
+    DEFAULT_ROOT,
+    Hint,
+    Host,
+    configured,
+    rootless,
+    running,
+)
+from app.stores.recognise import (
+    NoDataRoot,
+    NoPermission,
+    NotADataRoot,
+    RootError,
+    classify,
+    is_data_root,
+    is_remapped,
+    nested_roots,
+    require_directory,
+)
+
+__all__ = [
+    "NAMED",
+    "Discovery",
+    "NoDataRoot",
+    "NoPermission",
+    "NotADataRoot",
+    "RootError",
+    "classify",
+    "discover",
+]
+
+
+#: How a root was found that the user named: it may be a copy, or another machine's.
+NAMED = "named by --data-root"
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The data roots to show, the most wanted first, and what was in the way of others."""
+
+    roots: tuple[DataRoot, ...]
+    problems: tuple[Problem, ...]
+
+
+def discover(
+    data_roots: Sequence[bytes], engine: EngineInfo | None, fs_root: bytes = b"/"
+) -> Discovery:
+    """Find the data roots.
+
+    ``data_roots`` are the ones that the user named: then there are no others, and each must be one.
+    Else the engine's own when it answers; else the first of daemon.json, the running engines and
+    /var/lib/docker that leads to one; and in both cases the rootless ones of this host's users.
+    Userns-remapped roots below each follow it. ``fs_root`` is where the machine's file system is.
+    The engine serves the root that is the same directory as its DockerRootDir.
+
+    Raises RootError: NoDataRoot, NotADataRoot or NoPermission, each a sentence with the next step.
+    """
+    found = _Found(engine)
+    if data_roots:
+        for path in data_roots:
+            found.add(Hint(path, NAMED))
+        return found.result()
+    host = Host(fs_root)
+    _find_main(found, engine, host)
+    found.try_each(rootless(host))
+    if not found.roots:
+        raise found.nothing()
+    return found.result()
+
+
+def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
+    """The engine's word, else the first of the hints that leads to a root."""
+    if engine and found.try_each([Hint(engine.root, f"the engine at {engine.url}")]):
+        return
+    for look in (configured, running):
+        hints, problems = look(host)
+        found.problems += problems
+        if found.try_each(hints):
+            return
+    default = Hint(host.at(DEFAULT_ROOT), "the default place")
+    if os.path.lexists(default.path):
+        found.try_each([default])
+
+
+@dataclass
+class _Found:
+    """The roots found so far, each once, by their real paths."""
+
+    engine: EngineInfo | None
+    roots: dict[bytes, DataRoot] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    failures: list[RootError] = field(default_factory=list)
+
+    def try_each(self, hints: Iterable[Hint]) -> bool:
+        """Add what is a data root; note what is not. Whether one of them is."""
+        added = False
+        for hint in hints:
+            try:
+                self.add(hint)
+            except RootError as error:
+                self.failures.append(error)
+                sentence = f"Passed over {hint.found_by}: {error}"
+                self.problems.append(Problem(os.fsdecode(hint.path), sentence))
+            else:
+                added = True
+                self._add_around(os.path.realpath(hint.path))
+        return added
+
+    def add(self, hint: Hint) -> None:
+        """A root and the remapped ones below it. Raises RootError."""
+        path = os.path.realpath(hint.path)
+        nested = nested_roots(path)
+        try:
+            self._put(path, hint.found_by, nested)
+        except NotADataRoot:
+            # With userns-remap from the first day on, all that Docker has is in the roots below.
+            if not nested:
+                raise
+        self._add_below(path, nested)
+
+    def _add_below(self, path: bytes, nested: Iterable[bytes]) -> None:
+        for below in nested:
+            self._put(below, f"userns-remapped, below {os.fsdecode(path)}")
+
+    def _add_around(self, path: bytes) -> None:
+        """What lies beside a remapped root: the tree from before the remap, other remappings."""
+        above = os.path.dirname(path)
+        if not is_remapped(path):
+            return
+        nested = nested_roots(above)
+        if is_data_root(above):
+            self._put(above, f"from before the remap to {os.fsdecode(path)}", nested)
+        self._add_below(above, nested)
+
+    def _put(self, path: bytes, found_by: str, nested: tuple[bytes, ...] = ()) -> None:
+        if path not in self.roots:
+            root = _served(path, self.engine) or _unserved(path)
+            self.roots[path] = replace(root, found_by=found_by, nested=nested)
+
+    def nothing(self) -> RootError:
+        """Why there is no root at all: the refusal, where there was one, is worth most."""
+        for failure in self.failures:
+            if isinstance(failure, NoPermission):
+                return failure
+        return NoDataRoot(
+            "No Docker data root found on this host: name one with --data-root DIR, or try "
+            "whodiff --demo."
+        )
+
+    def result(self) -> Discovery:
+        """What was found."""
+        return Discovery(tuple(self.roots.values()), tuple(self.problems))
+
+
+def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:
+    """The root as its engine describes it, if this is the engine's own directory."""
+    require_directory(path)
+    try:
+        if not engine or not os.path.samefile(path, engine.root):
+            return None
+    except OSError:
+        return None
+    return DataRoot(path, engine.driver, engine.image_store, "", engine_url=engine.url)
+
+
+def _unserved(path: bytes) -> DataRoot:
+    """The root as it looks on disk. Raises RootError."""
+    kind = classify(path)
+    return DataRoot(path, kind.driver, kind.image_store, "")

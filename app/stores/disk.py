@@ -1,0 +1,156 @@
+"""The first witness: everything that one data root says about itself, read in one go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from app.model import DataRoot, ImageStore, Problem
+from app.stores.buildkit import BuildkitReading, read_buildkit
+from app.stores.containers import ContainerRecord, read_containers
+from app.stores.gaps import find_gaps, is_gone
+from app.stores.graphdriver import GraphdriverReading, read_graphdriver
+from app.stores.overlay2 import LayerGraph, read_graph
+from app.stores.states import checked_states
+from app.stores.volumes import VolumeRecord, read_volumes
+
+#: The graph driver whose directories are read; the others are recognised and named only.
+OVERLAY2 = "overlay2"
+
+
+@dataclass(frozen=True)
+class DiskReading:
+    """What the disk says: layer directories, names for them, containers, volumes, cache records.
+
+    ``problems`` are all problems met on the way; one with ``hides_owners`` means that an owner of
+    some directory may have been missed. ``last_write`` is when an open transaction of layerdb was
+    last written to (unix seconds; 0 where none is open).
+    """
+
+    root: DataRoot
+    graph: LayerGraph
+    names: GraphdriverReading
+    containers: dict[str, ContainerRecord]
+    volumes: tuple[VolumeRecord, ...]
+    buildkit: BuildkitReading
+    problems: tuple[Problem, ...]
+    last_write: float = 0.0
+
+    @cached_property
+    def hiding(self) -> tuple[Problem, ...]:
+        """The problems behind which an owner may be hidden."""
+        return tuple(problem for problem in self.problems if problem.hides_owners)
+
+    @property
+    def active(self) -> bool:
+        """Whether the overlay2 layers are those in use; also where nobody can tell."""
+        return uses_overlay2(self.root)
+
+
+def uses_overlay2(root: DataRoot) -> bool:
+    """Whether the engine of this root keeps its layers in overlay2, or may do so."""
+    if root.image_store is ImageStore.UNDECIDED:
+        return True
+    return root.image_store is ImageStore.GRAPHDRIVER and root.driver == OVERLAY2
+
+
+def driver_directory(root: bytes) -> bytes:
+    """The directory that holds one directory per layer."""
+    return os.path.join(root, OVERLAY2.encode())
+
+
+def has_overlay2(root: bytes) -> bool:
+    """Whether this data root holds overlay2 layers, active or left behind."""
+    return os.path.isdir(driver_directory(root))
+
+
+def read_disk(root: DataRoot) -> DiskReading:
+    """Read one data root without a lock and without a write; damage becomes problems.
+
+    The engine removes a layer's directory before its names and makes it before them. So the
+    directories are read first and looked for again at last: what has no name then has lost none
+    meanwhile, it can only be new.
+    """
+    driver = driver_directory(root.path)
+    if has_overlay2(root.path) or root.driver == OVERLAY2:
+        graph = read_graph(driver)
+        names = read_graphdriver(root.path, OVERLAY2)
+    else:
+        graph, names = LayerGraph(), GraphdriverReading()
+    containers, container_problems = read_containers(root.path)
+    volumes, volume_problems = read_volumes(root.path)
+    buildkit = read_buildkit(root.path)
+    graph = _without_vanished(graph)
+    problems = (
+        *graph.problems,
+        *names.problems,
+        *container_problems,
+        *volume_problems,
+        *buildkit.problems,
+        *(find_gaps(root.path, graph, names, containers) if uses_overlay2(root) else ()),
+        *_unread_store(root),
+    )
+    return DiskReading(
+        root,
+        graph,
+        names,
+        checked_states(containers, root),
+        volumes,
+        buildkit,
+        problems,
+        last_write=_newest(names.writing),
+    )
+
+
+def _without_vanished(graph: LayerGraph) -> LayerGraph:
+    gone = {name for name, layer in graph.directories.items() if is_gone(layer.path)}
+    if not gone:
+        return graph
+    return replace(
+        graph,
+        directories={n: it for n, it in graph.directories.items() if n not in gone},
+        tokens={token: name for token, name in graph.tokens.items() if name not in gone},
+        users={
+            name: tuple(user for user in users if user not in gone)
+            for name, users in graph.users.items()
+        },
+    )
+
+
+def _newest(transactions: Iterable[bytes]) -> float:
+    """When one of these was last written to: ``tar-split.json.gz`` in it grows with the layer."""
+    newest = 0.0
+    for transaction in transactions:
+        try:
+            newest = max(newest, os.lstat(transaction).st_mtime)
+            with os.scandir(transaction) as entries:
+                for entry in entries:
+                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+        except OSError:
+            # It ended this moment, and what it wrote has its names by now.
+            continue
+    return newest
+
+
+def _unread_store(root: DataRoot) -> tuple[Problem, ...]:
+    where = os.fsdecode(root.path)
+    if root.image_store is ImageStore.CONTAINERD:
+        return (
+            Problem(
+                where,
+                "This engine keeps images and layers in the containerd image store (snapshotter "
+                f"{root.driver}), not below {where}; whodiff does not read that store yet: "
+                "containers, volumes and logs are shown, `docker system df -v` shows the images.",
+            ),
+        )
+    if root.driver not in ("", OVERLAY2):
+        return (
+            Problem(
+                where,
+                f"Layers of the {root.driver} driver are measured but not named yet; "
+                "`docker inspect` names them while the engine answers.",
+            ),
+        )
+    return ()

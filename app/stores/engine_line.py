@@ -1,0 +1,151 @@
+"""One conversation with a Docker engine over its unix socket, bounded in time and size.
+
+The docker SDK (and requests and urllib3 below it) only knows a timeout for each read, so an engine
+that sends one byte a second would hold a caller for ever. Here the socket itself looks at the
+clock before every read. This module imports docker: import it late.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import requests
+import urllib3.connection
+from docker.api.client import APIClient
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+#: All answers of one conversation together may be this large (bytes).
+LARGEST = 256 * 1024 * 1024
+
+
+class Bounds:
+    """What is left of a conversation's time (seconds) and size (bytes).
+
+    ``failure`` is the last error of the socket itself: the layers above wrap it beyond
+    recognition.
+    """
+
+    def __init__(self, overall: float, size: int = LARGEST) -> None:
+        """Start the overall clock now."""
+        self._end = time.monotonic() + overall
+        self._call_end = self._end
+        self._size = size
+        self.failure: OSError | None = None
+
+    def begin(self, seconds: float) -> float:
+        """A new call begins; how long it may really take, at most what is left of the whole."""
+        now = time.monotonic()
+        granted = min(seconds, self._end - now)
+        self._call_end = now + granted
+        self.failure = None
+        return granted
+
+    def wait(self) -> float:
+        """How long the next step may wait (seconds). Raises TimeoutError when time is up."""
+        left = self._call_end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("time is up")
+        return left
+
+    def received(self, size: int) -> None:
+        """Count what came in. Raises OSError when it is too much."""
+        self._size -= size
+        if self._size < 0:
+            raise OSError("the answer is too large")
+
+
+class _Socket(socket.socket):
+    """A unix socket that knows the Bounds of its conversation."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._bounds = bounds
+
+    def connect(self, address: object) -> None:
+        try:
+            self.settimeout(self._bounds.wait())
+            super().connect(address)  # type: ignore[arg-type]
+        except OSError as error:
+            self._bounds.failure = error
+            raise
+
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        try:
+            self.settimeout(self._bounds.wait())
+            super().sendall(data, flags)
+        except OSError as error:
+            self._bounds.failure = error
+            raise
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        try:
+            self.settimeout(self._bounds.wait())
+            size = super().recv_into(buffer, nbytes, flags)
+            self._bounds.received(size)
+        except OSError as error:
+            self._bounds.failure = error
+            raise
+        return size
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    def __init__(self, path: str, bounds: Bounds) -> None:
+        super().__init__("localhost")
+        self._path = path
+        self._bounds = bounds
+
+    def connect(self) -> None:
+        sock = _Socket(self._bounds)
+        try:
+            sock.connect(self._path)
+        except BaseException:
+            sock.close()
+            raise
+        self.sock = sock
+
+
+class _Pool(UnixHTTPConnectionPool):
+    def __init__(self, url: str, path: str, bounds: Bounds) -> None:
+        super().__init__(url, path, maxsize=1)
+        self._bounds = bounds
+
+    def _new_conn(self) -> _Connection:
+        return _Connection(self.socket_path, self._bounds)
+
+
+class _Adapter(UnixHTTPAdapter):
+    def __init__(self, url: str, bounds: Bounds) -> None:
+        super().__init__(url)
+        self._bounds = bounds
+
+    def get_connection(self, url: bytes | str, proxies: object = None) -> UnixHTTPConnectionPool:  # noqa: ARG002
+        pool: _Pool | None = self.pools.get(url)
+        if pool is None:
+            pool = _Pool(str(url), self.socket_path, self._bounds)
+            self.pools[url] = pool
+        return pool
+
+
+def open_line(path: str, version: str, bounds: Bounds) -> APIClient:
+    """An SDK client for the socket at ``path`` that keeps to ``bounds``; connects when used."""
+    client = APIClient(base_url=f"unix://{path}", version=version)
+    client.mount("http+docker://", _Adapter(f"http+unix://{path}", bounds))
+    # No proxy, no .netrc; nothing but the socket even if an answer redirects elsewhere.
+    client.trust_env = False
+    for prefix in [prefix for prefix in client.adapters if prefix != "http+docker://"]:
+        del client.adapters[prefix]
+    client.headers["Accept-Encoding"] = "identity"
+    client.hooks["response"] = [_refuse_packed]
+    return client
+
+
+def _refuse_packed(response: requests.Response, **_: object) -> None:
+    """A packed answer could unpack to any size; the engine never packs what was asked plainly."""
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        response.close()
+        raise requests.exceptions.ContentDecodingError("a packed answer that nobody asked for")

@@ -1,0 +1,241 @@
+"""A conversation with an engine: a client that speaks its API version, and every call guarded.
+
+Only over a unix socket, only with Docker itself, only when its data root is on this machine; each
+call and the whole conversation bounded in time. The docker SDK is imported when a conversation is
+opened, for it takes longer to load than the disk to read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from app.stores.engine_shapes import (
+    EngineInfo,
+    ShapeError,
+    info_from,
+    is_podman,
+    numbered,
+    spoken_version,
+)
+from app.stores.files import Damage, read_file
+
+if TYPE_CHECKING:
+    from docker.api.client import APIClient
+
+    from app.stores.engine_line import Bounds
+
+#: The newest API version these shapes were read from.
+TESTED_API = "1.51"
+#: From here on ``/system/df`` can be asked for the build cache alone.
+DF_BY_TYPE = (1, 42)
+#: From here on ``/system/df`` may give its items only when asked for them.
+DF_VERBOSE = (1, 52)
+
+_REMOTE = ("tcp", "http", "https", "ssh", "npipe")
+_LONGEST_REASON = 300
+_Answer = TypeVar("_Answer")
+
+
+class EngineError(Exception):
+    """The engine gives no usable answer; the text is one sentence with the next step."""
+
+
+class RemoteEngine(EngineError):
+    """The engine's disk is not on this machine."""
+
+
+class CallError(Exception):
+    """One call failed; the text is the reason.
+
+    ``gone``: the engine says that it does not exist. ``forbidden``: the socket may not be opened.
+    """
+
+    def __init__(self, reason: str, *, gone: bool = False, forbidden: bool = False) -> None:
+        super().__init__(reason)
+        self.gone = gone
+        self.forbidden = forbidden
+
+
+def _socket_path(url: str) -> str:
+    """The path in ``unix://``. Raises RemoteEngine, or EngineError for what is no engine's URL."""
+    scheme, separator, rest = url.partition("://")
+    if scheme == "unix" and separator and rest:
+        return "/" + rest.lstrip("/")
+    if scheme in _REMOTE or not separator:
+        raise RemoteEngine(
+            f"The engine at {url} is reached over the network and its disk may not be here: run "
+            "whodiff on that machine, or name a copied tree with --data-root DIR --offline."
+        )
+    raise EngineError(
+        f"{url} is no engine's address: give --host unix:///var/run/docker.sock or the like; "
+        "going on with the disk alone."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """An open conversation: a client that speaks the right API version, and its bounds."""
+
+    client: APIClient
+    bounds: Bounds
+    info: EngineInfo
+    timeout: float
+
+    def call(self, question: Callable[[], object], seconds: float | None = None) -> object:
+        """One call, bounded. Raises CallError, whatever goes wrong."""
+        return _call(self.bounds, question, self.timeout if seconds is None else seconds)
+
+    def disk_usage(self) -> object:
+        """``/system/df``, for the build cache alone where the engine can tell it apart.
+
+        Older engines walk every writable layer and volume for it, which the timeout cuts short.
+        The SDK's ``df`` has no arguments.
+        """
+        version = numbered(self.info.api_version) or (0, 0)
+        asked = {"type": "build-cache"} if version >= DF_BY_TYPE else {}
+        if version >= DF_VERBOSE:
+            asked["verbose"] = "1"
+        url = f"{self.client.base_url}/v{self.info.api_version}/system/df"
+        response = self.client.get(url, params=asked, timeout=self.timeout)
+        response.raise_for_status()
+        return response.json()
+
+
+@contextmanager
+def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
+    """Connect, agree upon an API version, learn who answers. Raises EngineError, RemoteEngine."""
+    path = _socket_path(url)
+    # Late: the SDK takes longer to load than the names take to appear.
+    from app.stores.engine_line import Bounds, open_line  # noqa: PLC0415
+
+    bounds = Bounds(overall)
+
+    def opened(version: str) -> closing[APIClient]:
+        try:
+            return closing(open_line(path, version, bounds))
+        except Exception as error:
+            # The SDK reads the user's client configuration and stumbles over an odd one.
+            raise EngineError(
+                f"The Docker client library does not start ({type(error).__name__}: "
+                f"{shortened(error)}): look at config.json in ~/.docker; "
+                "going on with the disk alone."
+            ) from error
+
+    try:
+        with opened(TESTED_API) as first:
+            version = _call(bounds, lambda: first.version(api_version=False), timeout)
+        spoken = spoken_version(version, TESTED_API)
+        with opened(spoken) as client:
+            info = info_from(url, spoken, version, _call(bounds, client.info, timeout))
+            _refuse_foreign(info, version)
+            yield Talk(client, bounds, info, timeout)
+    except CallError as refused:
+        raise EngineError(_no_answer(url, refused)) from refused
+    except ShapeError as odd:
+        raise EngineError(
+            f"What answers at {url} gave {odd}, as no Docker engine does: "
+            "going on with the disk alone."
+        ) from odd
+
+
+def _refuse_foreign(info: EngineInfo, version: object) -> None:
+    """Only Docker itself, only with its data root on this machine."""
+    if is_podman(version):
+        raise EngineError(
+            f"At {info.url} podman answers, whose storage whodiff does not read: name Docker's "
+            "engine with --host; going on with the disk alone."
+        )
+    root = os.fsdecode(info.root)
+    here = f"The engine at {info.url} keeps its data in {root}"
+    way_out = (
+        "run whodiff on the engine's machine, or name a copied tree with --data-root DIR --offline."
+    )
+    if not _may_exist(info.root):
+        raise RemoteEngine(f"{here}, which is not on this machine: {way_out}")
+    own_id = _id_on_disk(info.root)
+    if own_id and info.id and own_id != info.id:
+        raise RemoteEngine(
+            f"{here}, but the {root} on this machine belongs to another engine: {way_out}"
+        )
+
+
+def _may_exist(directory: bytes) -> bool:
+    """Whether it is a directory, or hidden from this user."""
+    try:
+        return stat.S_ISDIR(os.stat(directory).st_mode)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _id_on_disk(root: bytes) -> str:
+    """The id that moby 23.0 and later keep in the data root (moby daemon/id.go); "" if none."""
+    try:
+        return read_file(os.path.join(root, b"engine-id"), 4096).decode("utf-8", "replace").strip()
+    except (OSError, Damage):
+        return ""
+
+
+def _no_answer(url: str, refused: CallError) -> str:
+    if refused.forbidden:
+        return (
+            f"No permission to ask the engine at {url}: run whodiff with sudo; "
+            "going on with the disk alone."
+        )
+    return f"The engine at {url} does not answer ({refused}): going on with the disk alone."
+
+
+# --- one call -------------------------------------------------------------------------------------
+
+
+def _call(bounds: Bounds, question: Callable[[], _Answer], seconds: float) -> _Answer:
+    """Ask, for at most so many seconds. Raises CallError with the reason, whatever goes wrong."""
+    granted = bounds.begin(seconds)
+    try:
+        return question()
+    except Exception as error:
+        # The one border to the SDK, requests and urllib3: each has its own errors, and their own
+        # parsers stumble with plain TypeErrors over answers of an odd shape.
+        raise _refusal(bounds.failure, error, granted) from error
+
+
+def _refusal(failure: OSError | None, error: Exception, granted: float) -> CallError:
+    """Why a call failed: the socket's own ``failure`` says it best, else what the SDK raised."""
+    if isinstance(failure, TimeoutError):
+        within = f"no answer within {granted:.1f} s".replace(".0 s", " s")
+        return CallError(within if granted > 0 else "time ran out")
+    if isinstance(failure, PermissionError):
+        return CallError("permission denied", forbidden=True)
+    if failure:
+        known = _SOCKET_REASONS.get(failure.errno or 0)
+        return CallError(known or shortened(failure.strerror or str(failure)))
+    response = getattr(error, "response", None)
+    if response is not None and not response.ok:
+        said = shortened(getattr(error, "explanation", "") or response.reason)
+        gone = response.status_code == 404 and "no such" in said.lower()
+        return CallError(f"status {response.status_code}: {said}", gone=gone)
+    if isinstance(error, ValueError | TypeError | KeyError | RecursionError):
+        return CallError("its answer is malformed")
+    return CallError(shortened(f"its answer broke off: {type(error).__name__}"))
+
+
+_SOCKET_REASONS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ENOENT: "no such socket",
+    errno.ENOTDIR: "no such socket",
+    errno.EAGAIN: "its queue of connections is full",
+    errno.ECONNRESET: "it closed the connection",
+    errno.EPIPE: "it closed the connection",
+}
+
+
+def shortened(reason: object) -> str:
+    """One line of at most some hundred characters of what the engine itself says."""
+    return " ".join(str(reason).split())[:_LONGEST_REASON]

@@ -1,0 +1,94 @@
+"""Which layer directories are mounted right now, in any mount namespace.
+
+A mount names a layer by absolute paths, by ``l/`` tokens, or relative to the driver directory when
+its options would exceed a page (moby daemon/graphdriver/overlay2/mount.go mountFrom). Directory
+names and tokens are random and long, so a path component that equals one is proof enough, whatever
+the path looks like from another namespace.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from app.model import Evidence, Kind, Reference
+from app.stores.mounts import Mount
+from app.stores.overlay2 import LayerGraph
+
+#: BuildKit's directory names are the shortest that moby makes.
+SHORTEST_NAME = 25
+
+UPPER, LOWER, BIND = "the upper layer", "a lower layer", "a bind mount"
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One live mount that uses a layer: where it is, and as what (UPPER, LOWER or BIND)."""
+
+    point: bytes
+    as_what: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The live uses of each layer directory, by directory name."""
+
+    uses: dict[str, tuple[Use, ...]] = field(default_factory=dict)
+
+    def points(self, name: str) -> tuple[bytes, ...]:
+        """The mount points through which this layer is live, as upper, lower or bind."""
+        return tuple(use.point for use in self.uses.get(name, ()))
+
+    def references(self, name: str) -> Iterator[Reference]:
+        """One reference per mount."""
+        for use in self.uses.get(name, ()):
+            point = os.fsdecode(use.point)
+            yield Reference(Kind.MOUNT, point, point, reason(use.as_what))
+
+    def evidence(self, name: str) -> list[Evidence]:
+        """The mountinfo files that say so."""
+        return [
+            Evidence(use.source, f"{os.fsdecode(use.point)} uses it as {use.as_what}")
+            for use in self.uses.get(name, ())
+        ]
+
+
+def reason(as_what: str) -> str:
+    """Why a mount refers to a layer, as its Reference says it."""
+    return f"mounted there as {as_what}"
+
+
+def find_live(mounts: Sequence[Mount], graph: LayerGraph) -> Live:
+    """Match every mount against the directories and tokens of one driver directory."""
+    uses: dict[str, dict[tuple[str, str], Use]] = {}
+    for mount in mounts:
+        for name, as_what in _matches(mount, graph):
+            use = Use(mount.point, as_what, f"/proc/{mount.pid}/mountinfo")
+            # An overlay has a device number of its own: seen from several namespaces it is one
+            # use. The host's view ends in /merged and is the one people know.
+            key = (os.fsdecode(mount.point) if as_what is BIND else mount.device, as_what)
+            known = uses.setdefault(name, {}).get(key)
+            if known is None or (
+                mount.point.endswith(b"/merged") and not known.point.endswith(b"/merged")
+            ):
+                uses[name][key] = use
+    return Live({name: tuple(found.values()) for name, found in uses.items()})
+
+
+def _matches(mount: Mount, graph: LayerGraph) -> Iterator[tuple[str, str]]:
+    if mount.upper:
+        yield from ((name, UPPER) for name in _names(mount.upper, graph))
+    for lower in mount.lowers:
+        yield from ((name, LOWER) for name in _names(lower, graph))
+    if mount.fstype != "overlay":
+        yield from ((name, BIND) for name in _names(mount.root, graph))
+
+
+def _names(path: bytes, graph: LayerGraph) -> Iterator[str]:
+    for component in os.fsdecode(path).split("/"):
+        if component in graph.tokens:
+            yield graph.tokens[component]
+        elif len(component) >= SHORTEST_NAME and component in graph.directories:
+            yield component

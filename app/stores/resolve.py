@@ -1,0 +1,129 @@
+"""Two witnesses, one answer: role, owners, references and evidence of every layer directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from app.model import Evidence, Kind, Layer, Owner, Reference, Role
+from app.stores.claims import Claims
+from app.stores.disk import DiskReading
+from app.stores.disk_claims import disk_claims
+from app.stores.engine import EngineReading
+from app.stores.engine_claims import engine_claims, known_owners
+from app.stores.live import find_live
+from app.stores.mounts import Mount
+from app.stores.verdict import DIFFER, Case, Question, Verdict, supported, verdict
+
+
+def resolve(
+    disk: DiskReading,
+    engine: EngineReading | None,
+    mounts: Sequence[Mount],
+    now: float,
+) -> dict[str, Layer]:
+    """Every directory of the graph driver with its answer, keyed by directory name.
+
+    ``engine`` is None while the engine has not answered or does not serve this root. ``now`` is
+    unix time in seconds.
+    """
+    case = Case(
+        disk,
+        engine,
+        disk_claims(disk),
+        engine_claims(engine) if engine else Claims(),
+        known_owners(engine) if engine else {},
+        find_live(mounts, disk.graph),
+        now,
+    )
+    questions = {
+        name: Question(case, directory, case.by_disk.get(name), case.by_engine.get(name))
+        for name, directory in disk.graph.directories.items()
+    }
+    verdicts = {name: verdict(question) for name, question in questions.items()}
+    return {
+        name: _layer(question, supported(question, verdicts))
+        for name, question in questions.items()
+    }
+
+
+def disagreements(layers: dict[str, Layer]) -> tuple[str, ...]:
+    """The directories on which the witnesses differ: a reason to hear both once more."""
+    return tuple(name for name, layer in layers.items() if layer.note.startswith(DIFFER))
+
+
+def _layer(question: Question, found: Verdict) -> Layer:
+    case, directory = question.case, question.directory
+    return Layer(
+        id=directory.name,
+        path=directory.path,
+        role=found.role,
+        owners=_owners(question, found.role),
+        references=_references(question),
+        evidence=_evidence(question),
+        parents=directory.parents,
+        mounts=case.live.points(directory.name),
+        active=case.disk.active,
+        note=found.note or "; ".join(directory.notes),
+    )
+
+
+def _owners(question: Question, role: Role) -> tuple[Owner, ...]:
+    """Both witnesses' owners; the engine's word on containers and images is the fresher.
+
+    The disk's is the better one on cache records: it has the id of a cache mount. An image layer
+    that no image holds any more belongs to those who keep it: the containers that stand on it,
+    else the cache records.
+    """
+    owners = dict(question.disk.owners)
+    for key, owner in question.engine.owners.items():
+        owners.setdefault(key, owner)
+    if role in (Role.IMAGE, Role.BUILD_CACHE) and not question.owned(Kind.IMAGE):
+        users = {**question.disk.users, **question.engine.users}
+        containers = {key: it for key, it in users.items() if it.kind is Kind.CONTAINER}
+        owners = {**containers, **owners} or users
+    known = question.case.known
+    return tuple(known.get(key, owner) for key, owner in owners.items())
+
+
+def _references(question: Question) -> tuple[Reference, ...]:
+    case, name = question.case, question.directory.name
+    found = {**question.engine.references, **question.disk.references}
+    for reference in case.live.references(name):
+        found[Kind.MOUNT, reference.id] = reference
+    for user in case.disk.graph.users.get(name, ()):
+        # A layer above whose owners are listed already needs no line of its own.
+        owned = {**case.by_disk.get(user).owners, **case.by_engine.get(user).owners}
+        if not owned or not owned.keys() <= found.keys():
+            found[Kind.LAYER, user] = Reference(
+                Kind.LAYER, user, user, "its lower file names this layer"
+            )
+    return tuple(found.values())
+
+
+def _evidence(question: Question) -> tuple[Evidence, ...]:
+    case, directory = question.case, question.directory
+    found = [*question.disk.evidence, *question.engine.evidence]
+    found += [Evidence(os.fsdecode(directory.path), note) for note in directory.notes]
+    found += case.live.evidence(directory.name)
+    if not question.disk.owners and not question.engine.owners:
+        found += _unheard(case)
+    if not question.disk.roles and not question.engine.roles:
+        found += _silence(case)
+    return tuple(found)
+
+
+def _unheard(case: Case) -> Iterator[Evidence]:
+    """What could not be asked for an owner."""
+    for problem in case.disk.hiding:
+        yield Evidence(f"{problem.source}: not readable", problem.sentence)
+
+
+def _silence(case: Case) -> Iterator[Evidence]:
+    """That nobody names a directory is evidence too."""
+    limits = ", as far as they can be read" if case.disk.hiding else ""
+    sources = "layerdb, imagedb, layerdb/mounts and BuildKit's databases"
+    yield Evidence(sources, f"name it nowhere{limits}")
+    if case.engine:
+        source = f"engine: every inspect at {case.engine.info.url}"
+        yield Evidence(source, "names it nowhere")

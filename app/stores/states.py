@@ -1,0 +1,46 @@
+"""Whether a container that ran when the engine last saved its state runs now.
+
+``config.v2.json`` goes on saying "running" after the engine was killed or the machine went down.
+While the engine answers, its own word counts; without it, the processes of this machine do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from app.model import AS_LAST_SAVED, DataRoot
+from app.stores.containers import ALIVE, ContainerRecord, still_running
+from app.stores.discover import NAMED
+
+#: The state of a container whose process is gone though the engine saved it as alive.
+NOT_RUNNING = "not running"
+
+
+def checked_states(
+    containers: Mapping[str, ContainerRecord], root: DataRoot, proc: bytes = b"/proc"
+) -> dict[str, ContainerRecord]:
+    """The same containers, their states checked against the processes of this machine.
+
+    A process that carries the container's id proves that it lives, and that this machine runs the
+    containers of this root. That a process is missing proves something only where the root is this
+    machine's own: one that was not merely named by the user, who may have named a copy, or one of
+    whose containers is alive.
+    """
+    alive = {
+        id_: still_running(record, proc)
+        for id_, record in containers.items()
+        if record.state in ALIVE
+    }
+    own = root.found_by != NAMED or any(alive.values())
+    states = {id_: _state(containers[id_].state, alive[id_], own) for id_ in alive}
+    return {
+        id_: replace(record, state=states.get(id_, record.state))
+        for id_, record in containers.items()
+    }
+
+
+def _state(saved: str, alive: bool | None, own: bool) -> str:
+    if alive:
+        return saved
+    return NOT_RUNNING if own and alive is False else saved + AS_LAST_SAVED

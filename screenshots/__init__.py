@@ -1,0 +1,1 @@
+"""Pictures of the explorer, and the script that draws them."""

@@ -1,0 +1,36 @@
+"""Fixtures that every kind of test shares."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Speed is measured in `make bench`, never in a test. In CI the same examples run every time.
+SLOW_IS_FINE = [HealthCheck.too_slow]
+settings.register_profile("here", deadline=None, suppress_health_check=SLOW_IS_FINE)
+settings.register_profile("ci", deadline=None, suppress_health_check=SLOW_IS_FINE, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+ARCHIVES = Path(__file__).parent / "captures"
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """Unpack with modes and symbolic links; device nodes (whiteouts) only where root may."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if (member.ischr() or member.isblk()) and os.geteuid() != 0:
+                continue
+            tar.extract(member, target, set_attrs=True, filter="fully_trusted")
+
+
+@pytest.fixture(scope="session")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two real hosts' data roots, unpacked once: ``overlay2/`` and ``containerd/``."""
+    base = tmp_path_factory.mktemp("captures")
+    for name in ("overlay2", "containerd"):
+        _unpack(ARCHIVES / f"engine29-{name}.tar.xz", base / name)
+    return base

@@ -1,0 +1,81 @@
+"""One private Docker engine for the session, or one clear reason why there is none.
+
+With ``WHODIFF_REQUIRE_ENGINE=1`` in the environment, leaving a test out is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import pytest
+
+from tests.engine import dockerd, scenario
+
+LEFT_OUT = pytest.StashKey[str]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out tests of the engine where there can be none."""
+    if item.get_closest_marker("engine") and (missing := dockerd.missing_tools()):
+        _leave_out(item.config, f"this machine lacks {missing}")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say aloud what was left out, and why."""
+    if reason := config.stash.get(LEFT_OUT, ""):
+        terminalreporter.write_line(f"engine tests left out: {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def engine_scenario(request: pytest.FixtureRequest) -> Iterator[scenario.Scenario]:
+    """The engine with everything on it; whoever stops the engine starts it again."""
+    with _ended_by_sigterm(), _engine() as engine:
+        try:
+            engine.start()
+        except dockerd.DockerdError as failure:
+            _leave_out(request.config, str(failure))
+        yield scenario.build(engine)
+
+
+@pytest.fixture
+def spare_engine() -> Iterator[dockerd.Engine]:
+    """An empty engine, not started, for one test to break."""
+    with _ended_by_sigterm(), _engine() as engine:
+        yield engine
+
+
+def _leave_out(config: pytest.Config, reason: str) -> NoReturn:
+    if os.environ.get("WHODIFF_REQUIRE_ENGINE") == "1":
+        pytest.fail(f"engine tests are required here, but {reason}", pytrace=False)
+    config.stash[LEFT_OUT] = reason
+    pytest.skip(f"no engine: {reason}")
+
+
+@contextmanager
+def _engine() -> Iterator[dockerd.Engine]:
+    engine = dockerd.Engine(dockerd.find_tools())
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does, so that the engine is taken away."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

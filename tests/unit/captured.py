@@ -1,0 +1,63 @@
+"""The captured hosts: a copy to damage, and every answer that their engine would have given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+from tests.unit.stub_engine import Behaviour, capture_routes, says
+
+ROOT = "var/lib/docker"
+
+
+def copy(captures: Path, name: str, target: Path) -> Path:
+    """A copy of one capture that a test may damage."""
+    source = captures / name
+    return Path(shutil.copytree(source, target / name, symlinks=True, ignore=_devices))
+
+
+def _devices(folder: str, names: list[str]) -> list[str]:
+    """Whiteouts, which are of no interest here and need root to be made."""
+    kinds = (Path(folder, name).lstat().st_mode for name in names)
+    return [name for name, mode in zip(names, kinds, strict=True) if stat.S_ISCHR(mode)]
+
+
+def expected(capture: Path) -> dict[str, Any]:
+    """The truth beside the overlay2 capture, by directory name."""
+    truth: dict[str, Any] = json.loads((capture / "expected-layers.json").read_text())
+    return truth
+
+
+def engine_routes(capture: Path) -> dict[str, Behaviour]:
+    """The captured answers with an inspect of every image, made from imagedb and layerdb.
+
+    The capture itself was taken without image inspects.
+    """
+    routes = capture_routes(capture)
+    driver = capture / ROOT / "overlay2"
+    images = capture / ROOT / "image/overlay2"
+    for config in (images / "imagedb/content/sha256").iterdir():
+        diff_ids = json.loads(config.read_bytes())["rootfs"]["diff_ids"]
+        chain, paths = "", []
+        for diff_id in diff_ids:
+            chain = _sha256(f"{chain} {diff_id}") if chain else diff_id
+            entry = images / "layerdb/sha256" / chain.removeprefix("sha256:")
+            paths.append(f"{driver / (entry / 'cache-id').read_text()}/diff")
+        data = {"UpperDir": paths[-1]}
+        if paths[:-1]:
+            data["LowerDir"] = ":".join(reversed(paths[:-1]))
+        routes[f"/images/sha256:{config.name}/json"] = says(
+            {
+                "RootFS": {"Type": "layers", "Layers": diff_ids},
+                "GraphDriver": {"Name": "overlay2", "Data": data},
+            }
+        )
+    return routes
+
+
+def _sha256(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,20 @@
+"""Fixtures that the tests of the commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.demo import containers_story
+from app.demo.sample import build_sample
+
+
+@pytest.fixture(scope="session")
+def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's data root with a smaller flood. Shared: nobody changes anything in it."""
+    root = tmp_path_factory.mktemp("demo") / "docker"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(containers_story, "CHECKPOINT_FOLDERS", 40)
+        build_sample(root)
+    return root

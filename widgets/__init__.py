@@ -1,0 +1,1 @@
+"""Widgets that know the model and the text helpers, and nothing else of whodiff."""
