@@ -1,0 +1,191 @@
+"""One removal, fully described and not yet done. Frozen dataclasses; nothing is read or changed.
+
+A :class:`Wish` is what the user asks for. A :class:`Plan` is the answer: refused with the reason,
+or the steps with everything that the one who confirms must know. Equal circumstances give equal
+plans: :func:`changes` tells two plans for one wish apart, which is how a removal is stopped when
+the world moved between the dialog and the confirmation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from app.model import Evidence, Reference
+
+
+class Subject(str, Enum):
+    """What was selected. ``PATH`` is anything that has a path: a layer, a file, a log, a link."""
+
+    CONTAINER = "container"
+    IMAGE = "image"
+    VOLUME = "volume"
+    PATH = "path"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for.
+
+    ``id`` is the full id (or a volume's name) of a container, image or volume; ``path`` the
+    absolute path of anything else. ``root`` is the data root. ``device`` and ``inode`` are those that were
+    seen when the path was chosen on the screen, 0 where it was typed: what lies there now must be
+    the same. ``anonymous_volumes``: they go with their container. ``insisted``: the user has been
+    told that nothing will be freed, and asked again.
+    """
+
+    subject: Subject
+    root: bytes
+    id: str = ""
+    path: bytes = b""
+    device: int = 0
+    inode: int = 0
+    anonymous_volumes: bool = False
+    insisted: bool = False
+
+
+class Action(str, Enum):
+    """The call that a step makes."""
+
+    REMOVE_CONTAINER = "remove-container"
+    REMOVE_IMAGE = "remove-image"
+    PRUNE_CACHE = "prune-build-cache"
+    REMOVE_VOLUME = "remove-volume"
+    #: A file or folder, in the mount of a running container, or in a directory nothing has mounted.
+    ERASE = "erase"
+    #: An unreferenced layer directory: its l/ link, then the directory.
+    ERASE_LAYER = "erase-layer"
+    TRUNCATE = "truncate"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or directory as removal reaches it: from ``base`` down by ``names``, one at a time.
+
+    ``base`` is an absolute path that no container can change (the data root, a mount point). It and
+    every name are opened without following symbolic links, on one device, never through a mount
+    point. ``device`` and ``inode`` (stat(2)) are those of the last; ``base_device`` and
+    ``base_inode`` those of ``base``. What is found there then must be the same.
+    """
+
+    base: bytes
+    base_device: int
+    base_inode: int
+    names: tuple[bytes, ...]
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call. ``command`` is exactly what one would type instead, quoted for a shell.
+
+    ``ids``: the container, the image reference (a tag, or an id), the volume's name, or the cache
+    records of one prune. ``place``: what is erased or truncated. ``link``: for ERASE_LAYER the
+    ``l/`` link that goes first. ``force`` and ``volumes`` are the flags of a container's removal.
+    """
+
+    action: Action
+    command: str
+    ids: tuple[str, ...] = ()
+    place: Place | None = None
+    link: Place | None = None
+    force: bool = False
+    volumes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frees:
+    """What a removal gives back: allocated bytes and inodes, hard links elsewhere taken off.
+
+    ``least`` is true when that is a lower bound or cannot be known beforehand (say it: "at least").
+    """
+
+    bytes: int = 0
+    inodes: int = 0
+    least: bool = False
+
+    def __add__(self, other: Frees) -> Frees:
+        return Frees(
+            self.bytes + other.bytes, self.inodes + other.inodes, self.least or other.least
+        )
+
+
+class Confirmation(str, Enum):
+    """How the user says yes: ``TYPED`` is the word that the plan gives."""
+
+    PLAIN = "plain"
+    TYPED = "typed"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One removal. It is allowed unless ``refused_because`` says why not.
+
+    ``title`` names what goes ("container web-api-1", "volume data"); ``path`` is where it lies.
+    ``instead`` is the next step for the user where it is refused. ``consequences`` are plain
+    sentences, the worst first. ``references`` is everything that would break or notice, and what
+    would have to go first. ``word`` is what to type for a typed confirmation. ``offers_volumes``
+    are the anonymous volumes that could go with a container; ``ask_again`` is the sentence after
+    which only a wish with ``insisted`` gives steps. ``filesystem`` is a path on the filesystem
+    whose free space is shown before and after. Strings come from containers: they are not safe to
+    draw (see :func:`app.text.safe`).
+    """
+
+    wish: Wish
+    title: str
+    path: bytes = b""
+    refused_because: str = ""
+    instead: str = ""
+    steps: tuple[Step, ...] = ()
+    frees: Frees = field(default_factory=Frees)
+    confirmation: Confirmation = Confirmation.PLAIN
+    word: str = ""
+    consequences: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    offers_volumes: tuple[str, ...] = ()
+    ask_again: str = ""
+    filesystem: bytes = b""
+
+    @property
+    def allowed(self) -> bool:
+        """Whether it may be carried out."""
+        return not self.refused_because and bool(self.steps)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What one would type instead, in order."""
+        return tuple(step.command for step in self.steps)
+
+
+def changes(shown: Plan, now: Plan) -> tuple[str, ...]:
+    """What differs between the plan that was confirmed and a fresh one, one sentence each.
+
+    What it frees may differ, for containers go on writing; nothing else may.
+    """
+    return tuple(_changes(shown, now))
+
+
+def _changes(shown: Plan, now: Plan) -> Iterator[str]:
+    if now.refused_because:
+        if now.refused_because != shown.refused_because:
+            yield f"it is refused now: {now.refused_because}"
+        return
+    before, after = set(shown.references), set(now.references)
+    for reference in sorted(after - before, key=lambda it: (it.kind, it.id)):
+        yield f"new reference: {_named(reference)}"
+    for reference in sorted(before - after, key=lambda it: (it.kind, it.id)):
+        yield f"gone or changed: {_named(reference)}"
+    if shown.steps != now.steps:
+        yield "what has to be done is not the same any more"
+    for name in ("wish", "title", "path", "confirmation", "word", "consequences", "ask_again"):
+        if getattr(shown, name) != getattr(now, name):
+            yield f"its {name.replace('_', ' ')} is not the same any more"
+    if shown.offers_volumes != now.offers_volumes:
+        yield "its anonymous volumes are not the same any more"
+
+
+def _named(reference: Reference) -> str:
+    return f"{reference.kind.value} {reference.name or reference.id}, {reference.why}"
