@@ -1,1 +1,1 @@
-"""May it go, and how? A removal is a Plan first; :mod:`app.cleanup.execute` alone changes things."""
+"""May it go, and how? A removal is a Plan first; nothing but its execution changes anything."""
