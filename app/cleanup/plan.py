@@ -31,8 +31,8 @@ class Wish:
     ``id`` is the full id (or a volume's name) of a container, image or volume; ``path`` the
     absolute path of anything else. ``root`` is the data root. ``device`` and ``inode`` are those
     that were seen when the path was chosen on the screen, 0 where it was typed: what lies there now
-    must be the same. ``anonymous_volumes``: they go with their container. ``insisted``: the user has been
-    told that nothing will be freed, and asked again.
+    must be the same. ``anonymous_volumes``: they go with their container. ``insisted``: the user
+    has been told that nothing will be freed, and asked again.
     """
 
     subject: Subject
