@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.bench.engines import OURS, Engine, Run, du_totals, engines
 from tests.bench.figures import machine
-from tests.bench.results import write_section
+from tests.bench.results import write_readme, write_section
 from tests.bench.trees import make_flat, make_layers
 
 ROUNDS = 7
@@ -30,28 +30,36 @@ FLAT = 200_000
 COLD = 300_000
 _IMAGE_BYTES = 3 << 30
 TITLE = "Scan cores and other tools"
+#: What the README shows: these cases by their short names, of all that are measured.
+SHOWN = {"1,000,000": "1 M inodes, warm", "one directory": "one flat directory", "cold": "cold"}
+
+Runs = dict[str, list[Run]]
 
 
 def main() -> int:
     """Measure everything, print it, and write it to RESULTS.md."""
     contenders = engines()
-    tables = []
+    measured: dict[str, Runs] = {}
     with _place() as place:
         for inodes in (*WARM, *([LARGE] if "--large" in sys.argv else [])):
             with _tree(place, make_layers, inodes) as tree:
-                tables.append(_compare(f"warm, {inodes:,} inodes", contenders, tree))
+                title = f"warm, {inodes:,} inodes"
+                measured[title] = _compare(title, contenders, tree)
         with _tree(place, make_flat, FLAT) as tree:
-            tables.append(_compare(f"warm, one directory of {FLAT:,} files", contenders, tree))
+            title = f"warm, one directory of {FLAT:,} files"
+            measured[title] = _compare(title, contenders, tree)
         if os.geteuid() == 0:
             with _image(place) as (tree, remount):
                 title = f"cold, {COLD:,} inodes on ext4, mounted anew before each run"
-                tables.append(_compare(title, contenders, tree, COLD_ROUNDS, remount))
+                measured[title] = _compare(title, contenders, tree, COLD_ROUNDS, remount)
     about = (
         "Medians; the ratio is a tool's time over whodiff's in the same round. Time and memory of "
         "whodiff and diskuse are those of the scan in a running Python, the other tools' those of "
         "their processes. whodiff runs at nice 19, as it always does."
     )
+    tables = [_table(title, runs) for title, runs in measured.items()]
     write_section(TITLE, "\n\n".join([machine(), about, *tables]))
+    write_readme(f"{_overview(measured)}\n\nMeasured {machine()}.")
     return 0
 
 
@@ -61,10 +69,10 @@ def _compare(
     tree: Path,
     rounds: int = ROUNDS,
     before: Callable[[], None] = lambda: None,
-) -> str:
+) -> Runs:
     print(f"{title} ...", flush=True)
     size, inodes = du_totals(tree)
-    runs: dict[str, list[Run]] = {engine.name: [] for engine in contenders}
+    runs: Runs = {engine.name: [] for engine in contenders}
     for number in range(rounds + 1):
         turn = number % len(contenders)
         for engine in (*contenders[turn:], *contenders[:turn]):
@@ -74,12 +82,36 @@ def _compare(
                 raise AssertionError(f"{engine.name} found {run}, du {size} and {inodes}")
             if number:  # the first round is for the caches, and for the totals
                 runs[engine.name].append(run)
-    table = _table(title, runs, inodes)
-    print(table, flush=True)
-    return table
+    print(_table(title, runs), flush=True)
+    return runs
 
 
-def _table(title: str, runs: dict[str, list[Run]], inodes: int) -> str:
+def _ratio(those: list[Run], ours: list[Run]) -> float:
+    return statistics.median(one.wall / our.wall for one, our in zip(those, ours, strict=True))
+
+
+def _overview(measured: dict[str, Runs]) -> str:
+    """For the README: each tool's time over whodiff's, and its memory for a million inodes."""
+    shown = {
+        short: runs
+        for sign, short in SHOWN.items()
+        for title, runs in measured.items()
+        if sign in title
+    }
+    lines = [
+        "| time, as a multiple of whodiff's | " + " | ".join(shown) + " | memory, 1 M inodes |",
+        "|---" * (len(shown) + 2) + "|",
+    ]
+    large = next(iter(shown.values()))
+    for name, runs in large.items():
+        ratios = [f"{_ratio(those[name], those[OURS]):.2f}" for those in shown.values()]
+        peak = statistics.median(run.peak for run in runs) / 1024
+        lines.append(f"| {name} | " + " | ".join(ratios) + f" | {peak:.0f} MiB |")
+    return "\n".join(lines)
+
+
+def _table(title: str, runs: Runs) -> str:
+    inodes = next(run.inodes for those in runs.values() for run in those if run.inodes)
     lines = [
         f"### {title}",
         "",
@@ -88,9 +120,7 @@ def _table(title: str, runs: dict[str, list[Run]], inodes: int) -> str:
     ]
     for name, those in runs.items():
         wall = statistics.median(run.wall for run in those)
-        ratio = statistics.median(
-            run.wall / ours.wall for run, ours in zip(those, runs[OURS], strict=True)
-        )
+        ratio = _ratio(those, runs[OURS])
         cpu = statistics.median(run.cpu for run in those)
         peak = statistics.median(run.peak for run in those) / 1024
         lines.append(
