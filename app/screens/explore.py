@@ -6,6 +6,7 @@ the one and polls the other, and puts both into the outline that the tree shows.
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -112,6 +113,7 @@ class ExploreScreen(Screen[None]):
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
         self._show_rows()
         self._show_status()
+        self.call_after_refresh(_collect_garbage_again)
 
     @on(Failed)
     def _give_up(self, message: Failed) -> None:
@@ -373,3 +375,10 @@ class ExploreScreen(Screen[None]):
         """Stop measuring; what was found stays, marked as a lower bound."""
         if not self._measuring.stop():
             self.notify("Nothing is being measured. q quits.", markup=False)
+
+
+def _collect_garbage_again() -> None:
+    """The names are there, the start is over (see app.cli); most of what was made so far stays."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
