@@ -42,6 +42,20 @@ def units_of(store: Store, fence_points: Iterable[bytes]) -> tuple[Unit, ...]:
     return tuple(sorted(units, key=lambda unit: (_turn(unit, layers), unit.path)))
 
 
+def unchanging(store: Store) -> frozenset[bytes]:
+    """The units of a data root whose contents the engine never changes: committed layers.
+
+    A layer is in layerdb only once all of it is there (moby daemon/internal/layer/layer_store.go,
+    registerWithDescriptor), and is never mounted to be written to again. Cache records are left
+    out, as a mutable one is written to; and whatever has a note, as something is unusual there.
+    """
+    return frozenset(
+        layer.path
+        for layer in store.layers.values()
+        if layer.role is Role.IMAGE and layer.active and not (layer.mounts or layer.note)
+    )
+
+
 def _turn(unit: Unit, layers: dict[bytes, Layer]) -> int:
     if unit.shallow:
         return 0
