@@ -27,14 +27,17 @@ class Kept:
     For the session; between runs in a file, if ``between_runs``. Any thread may call.
     """
 
-    def __init__(self, between_runs: bool = False, settled: float = SETTLED) -> None:
+    def __init__(self, between_runs: bool = False) -> None:
         self._between_runs = between_runs
-        self._settled = settled
         # The one for what is in memory, held for moments; the other for the file.
         self._lock, self._file_lock = threading.Lock(), threading.Lock()
         self._entries: dict[bytes, Entry] = {}
         self._file: KeptFile | None = None
         self._unsaved = False
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._entries)
 
     def open(self, roots: Sequence[bytes]) -> None:
         """Take what an earlier run kept of these data roots; the second time nothing happens."""
@@ -59,7 +62,7 @@ class Kept:
         ``fence`` of now.
         """
         wanted = {entry.result.key: entry for entry in measured if _is_whole(entry.result)}
-        settled = time.time_ns() - int(self._settled * 1e9)
+        settled = time.time_ns() - int(SETTLED * 1e9)
         after = marks_of(wanted, fence)
         fresh = {
             path: entry
