@@ -34,7 +34,7 @@ from app.screens.dialogs import DetailsScreen, ErrorsScreen, HelpScreen
 from app.screens.filter_line import FilterLine
 from app.screens.findings import Findings
 from app.screens.measuring import Measuring
-from app.screens.messages import Failed, HeadroomRead, Listed, Marked, Surveyed
+from app.screens.messages import CameOrWent, Failed, HeadroomRead, Listed, Marked, Surveyed
 from app.screens.watching import Watch
 from app.screens.wish import Wish
 from app.screens.words import (
@@ -112,13 +112,16 @@ class ExploreScreen(Screen[None]):
     # --- names ----------------------------------------------------------------------------------
 
     @work(thread=True, exclusive=True, group="survey")
-    def _start_survey(self) -> None:
+    def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
+        if all_anew:
+            self._measuring.kept.forget()
         worker = get_current_worker()
         background.survey(
             self._wish.request,
             self._measuring.kept,
             self.post_message,
             lambda: worker.is_cancelled,
+            at_once,
         )
 
     @on(Surveyed)
@@ -142,6 +145,7 @@ class ExploreScreen(Screen[None]):
         finished = self._measuring.poll()
         if self._measuring.watching and not self._measuring.active and self._measuring.news:
             self._watch.note(time.monotonic(), self._measuring.news.elapsed)
+            self._look_for_others()
         measured = self._measuring.hand_over()
         if measured:
             self._keep(measured)
@@ -155,6 +159,17 @@ class ExploreScreen(Screen[None]):
         """Look again once it is time."""
         if self._measuring.paths and self._watch.due(time.monotonic()):
             self._measuring.look_again()
+
+    @work(thread=True, exclusive=True, group="others")
+    def _look_for_others(self) -> None:
+        stores, known = self._findings.stores, self._measuring.paths
+        background.look_for_others(stores, known, self.post_message)
+
+    @on(CameOrWent)
+    def _name_the_others(self) -> None:
+        """Containers came or went while we watch: their names, without going back to fewer."""
+        if not self.busy and self._watch.may_read_names(time.monotonic()):
+            self._start_survey(at_once=False)
 
     def _keep(self, measured: tuple[Entry, ...]) -> None:
         """Keep what was measured, in a thread."""
@@ -420,7 +435,7 @@ class ExploreScreen(Screen[None]):
         self._measuring.renew(all_anew)
         self._show_rows()
         self._show_status()
-        self._start_survey()
+        self._start_survey(all_anew=all_anew)
 
     def action_watch(self) -> None:
         """Look again every few seconds, what grows first; or no longer."""

@@ -26,6 +26,11 @@ class Surveyed(Message):
 
 
 @dataclass
+class CameOrWent(Message):
+    """There are other units than those that are known."""
+
+
+@dataclass
 class Marked(Message):
     """The marks of units that cannot change and are to be measured again."""
 

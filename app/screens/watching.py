@@ -8,6 +8,8 @@ from dataclasses import dataclass
 PAUSE = 2.0
 #: The looks take at most this part of the time: what is watched is busy enough.
 PART = 0.25
+#: Seconds between two readings of the names, at least, where containers come and go.
+NAMES = 15.0
 
 
 @dataclass(slots=True)
@@ -17,6 +19,7 @@ class Watch:
     on: bool = False
     _ended: float = 0.0
     _cost: float = 0.0
+    _named: float = float("-inf")
 
     def toggle(self) -> bool:
         """On or off, as it was not; whether it is on now. The first look is due at once."""
@@ -27,6 +30,13 @@ class Watch:
     def note(self, now: float, cost: float) -> None:
         """A look has ended that took ``cost`` seconds."""
         self._ended, self._cost = now, cost
+
+    def may_read_names(self, now: float) -> bool:
+        """Directories came or went: whether to read the names again now. Yes only now and then."""
+        may = self.on and now - self._named >= NAMES
+        if may:
+            self._named = now
+        return may
 
     @property
     def pause(self) -> float:

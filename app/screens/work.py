@@ -14,14 +14,16 @@ from app.scan.kept import Kept
 from app.scan.kept_file import Entry
 from app.scan.marks import Mark, marks_of
 from app.scan.walk import Unit, read_fence
-from app.screens.messages import Failed, HeadroomRead, Listed, Marked, Surveyed
+from app.screens.messages import CameOrWent, Failed, HeadroomRead, Listed, Marked, Surveyed
 from app.stores.request import Request
 
 Post = Callable[[Message], object]
 
 
-def survey(request: Request, kept: Kept, post: Post, cancelled: Callable[[], bool]) -> None:
-    """Post what the disk says, then the same with the engine's answer.
+def survey(
+    request: Request, kept: Kept, post: Post, cancelled: Callable[[], bool], at_once: bool
+) -> None:
+    """Post what the disk says (``at_once``), then the same with the engine's answer.
 
     ``kept`` takes what an earlier run left of these data roots.
     """
@@ -34,6 +36,8 @@ def survey(request: Request, kept: Kept, post: Post, cancelled: Callable[[], boo
         for found in survey_in_steps(request):
             if cancelled():
                 return
+            if not (at_once or found.final):
+                continue
             post(HeadroomRead(headrooms(found.stores)))
             kept.open([store.root.path for store in found.stores])
             post(Surveyed(found, *_units(found.stores)))
@@ -46,6 +50,13 @@ def _units(stores: Sequence[Store]) -> tuple[tuple[Unit, ...], dict[bytes, Mark]
     units = {unit.path: unit for store in stores for unit in units_of(store, fence.points)}
     closed = {path for store in stores for path in unchanging(store) if path in units}
     return tuple(units.values()), marks_of(closed, fence)
+
+
+def look_for_others(stores: Sequence[Store], known: Iterable[bytes], post: Post) -> None:
+    """Post when there are other units than the ``known`` ones; nothing is read but their names."""
+    points = read_fence().points
+    if {unit.path for store in stores for unit in units_of(store, points)} != set(known):
+        post(CameOrWent())
 
 
 def mark(paths: Iterable[bytes], post: Post) -> None:

@@ -185,3 +185,28 @@ async def test_an_image_layer_measured_again_says_why_it_is_not(host: Host) -> N
         await it.go_to(f"{host.root.top.directory.name[:12]}  ")
         await it.press("r")
         await it.until(lambda: "Ctrl+R measures everything" in " ".join(it.text.split()))
+
+
+async def test_a_container_that_comes_while_one_watches_is_watched_too(host: Host) -> None:
+    async with exploring(wish(host.root.path)) as it:
+        await it.press("w")
+        await it.until(lambda: "watching" in status(it))
+        late = add_container(host.root.path, ContainerSpec("latecomer", host.root.image, "app:1"))
+        await it.until(lambda: "latecomer" in it.names)
+        for number in range(200):
+            put_empty_files(late.layer.diff / f"flood-{number}", 30, "new-")
+            await it.pilot.pause(0.1)
+            if any("▲" in row and "latecomer" in row for row in it.rows):
+                break
+        else:
+            raise AssertionError(it.text)
+
+
+async def test_the_next_run_shows_what_the_last_one_kept(host: Host, base: Path) -> None:
+    wanted = replace(wish(host.root.path), cache=True)
+    async with exploring(wanted) as it:
+        await it.until(lambda: list(base.glob("whodiff/[0-9a-f]*")))
+        inodes = it.inodes("images (")
+    async with exploring(wanted) as it:
+        assert "2 image layers kept" in status(it)
+        assert it.inodes("images (") == inodes

@@ -10,7 +10,7 @@ from app.model import Usage
 from app.outline.drawing import growth_words as cell
 from app.outline.growth import Growth, Growths
 from app.outline.order import Column, Order
-from app.screens.watching import PART, PAUSE, Watch
+from app.screens.watching import NAMES, PART, PAUSE, Watch
 from app.screens.words import growth_words, watching_words
 
 BYTES, INODES = Order(Column.BYTES), Order(Column.INODES)
@@ -118,3 +118,12 @@ def test_a_watch_leaves_the_disk_alone_most_of_the_time(costs: list[float]) -> N
         assert busy <= (now - 1000.0) * PART
     assert not watch.toggle()
     assert not watch.due(now + 1e6)
+
+
+def test_names_are_read_again_only_now_and_then() -> None:
+    watch = Watch()
+    assert not watch.may_read_names(0.0), "it is off"
+    watch.toggle()
+    assert watch.may_read_names(100.0)
+    assert not watch.may_read_names(100.0 + NAMES * 0.9)
+    assert watch.may_read_names(100.0 + NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,10 +82,10 @@ def test_only_committed_layers_cannot_change(host: Host) -> None:
 @pytest.mark.parametrize(
     "change", [{"role": Role.UNKNOWN}, {"mounts": (b"/m",)}, {"note": "odd"}, {"active": False}]
 )
-def test_what_is_unusual_can_change(host: Host, change: dict[str, object]) -> None:
+def test_what_is_unusual_can_change(host: Host, change: dict[str, Any]) -> None:
     name = host.root.base.directory.name
     store = host.store
-    odd = replace(store.layers[name], **change)  # type: ignore[arg-type] - one field each
+    odd = replace(store.layers[name], **change)
     changed = replace(store, layers={**store.layers, name: odd})
     assert len(unchanging(changed)) == len(unchanging(store)) - 1
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.scan import kept, kept_file, mountinfo
+from app.scan import kept_file
 from app.scan.fence import Fence, read_fence
 from app.scan.job import run
 from app.scan.kept import Kept
@@ -26,30 +24,6 @@ from app.scan.walk import Unit
 
 NOBODY = 65534
 ROOTS = (b"/var/lib/docker",)
-
-
-def _is_memory(path: str) -> bool:
-    found = mountinfo.mount_of(os.fsencode(path), mountinfo.read())
-    return found is not None and found.fstype == "tmpfs"
-
-
-MEMORY = "/dev/shm"
-in_memory = pytest.mark.skipif(not _is_memory(MEMORY), reason="needs a tmpfs at /dev/shm")
-
-
-@pytest.fixture
-def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A place in memory, as /run is one."""
-    path = Path(tempfile.mkdtemp(prefix="whodiff-run-", dir=MEMORY))
-    monkeypatch.setattr(kept_file, "base_directory", lambda: bytes(path))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was made a moment ago is old enough to be kept."""
-    monkeypatch.setattr(kept, "SETTLED", 0.0)
 
 
 def make_layer(path: Path, files: int = 3) -> bytes:
@@ -146,7 +120,6 @@ def same(one: UnitResult, other: UnitResult) -> bool:
     return one == other and one.tree == other.tree and one.tree.links == other.tree.links
 
 
-@in_memory
 def test_the_next_run_finds_the_very_results(tmp_path: Path, base: Path, settled: None) -> None:
     one, other = make_layer(tmp_path / "a"), make_layer(tmp_path / "b", 5)
     first, entries = Kept(between_runs=True), measured(one, other)
@@ -167,7 +140,6 @@ def test_the_next_run_finds_the_very_results(tmp_path: Path, base: Path, settled
     assert not list(folder.iterdir())
 
 
-@in_memory
 def test_a_session_that_keeps_nothing_writes_nothing(
     tmp_path: Path, base: Path, settled: None
 ) -> None:
@@ -180,7 +152,6 @@ def test_a_session_that_keeps_nothing_writes_nothing(
     assert not list(base.iterdir())
 
 
-@in_memory
 def test_what_is_gone_is_not_written_again(tmp_path: Path, base: Path, settled: None) -> None:
     one, other = make_layer(tmp_path / "a"), make_layer(tmp_path / "b")
     it = Kept(between_runs=True)
@@ -197,7 +168,6 @@ def saved(tmp_path: Path) -> tuple[dict[bytes, Entry], Path]:
     return entries, Path(os.fsdecode(kept_file.base_directory())) / "whodiff" / KeptFile(ROOTS).name
 
 
-@in_memory
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(damage=st.data())
 def test_a_damaged_file_never_says_anything_else(
@@ -222,7 +192,6 @@ def test_a_damaged_file_never_says_anything_else(
     assert all(found[path].mark == entries[path].mark for path in found)
 
 
-@in_memory
 def test_a_file_that_is_not_ours_is_no_file(base: Path, tmp_path: Path) -> None:
     _, file = saved(tmp_path)
     assert KeptFile(ROOTS).load()
@@ -243,7 +212,6 @@ def test_a_file_that_is_not_ours_is_no_file(base: Path, tmp_path: Path) -> None:
         assert not KeptFile(ROOTS).save([])
 
 
-@in_memory
 def test_links_are_not_followed(base: Path, tmp_path: Path) -> None:
     entries, file = saved(tmp_path)
     aside = base / "aside"
@@ -260,7 +228,6 @@ def test_links_are_not_followed(base: Path, tmp_path: Path) -> None:
     assert not KeptFile(ROOTS).save(entries.values())
 
 
-@in_memory
 def test_a_pipe_in_its_place_does_not_hang(base: Path, tmp_path: Path) -> None:
     _, file = saved(tmp_path)
     file.unlink()
@@ -268,7 +235,6 @@ def test_a_pipe_in_its_place_does_not_hang(base: Path, tmp_path: Path) -> None:
     assert not KeptFile(ROOTS).load()
 
 
-@in_memory
 @pytest.mark.parametrize("what", ["version", "boot", "roots"])
 def test_a_file_of_another_time_or_place_is_no_file(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
@@ -287,7 +253,6 @@ def test_a_file_of_another_time_or_place_is_no_file(
     assert not asked.load()
 
 
-@in_memory
 def test_what_does_not_fit_stays_out_the_cheapest_first(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,7 +267,6 @@ def test_what_does_not_fit_stays_out_the_cheapest_first(
     assert not KeptFile(ROOTS).load(), "too large to be ours"
 
 
-@in_memory
 def test_no_room_is_no_error_and_the_old_file_stays(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,9 +285,8 @@ def test_no_room_is_no_error_and_the_old_file_stays(
     assert [it.read_bytes() for it in (base / "whodiff").iterdir()] == [before]
 
 
-@in_memory
 def test_nothing_is_written_where_the_scan_is(base: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=MEMORY) as scanned:
+    with tempfile.TemporaryDirectory(dir=base.parent) as scanned:
         entries = measured(make_layer(Path(scanned) / "a"))
         assert not KeptFile(ROOTS).save(entries)
     assert not list(base.iterdir())
@@ -350,7 +313,6 @@ def test_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert not KeptFile(ROOTS).save([])
 
 
-@in_memory
 def test_the_oldest_files_go(base: Path) -> None:
     for number in range(kept_file.MOST_FILES + 3):
         roots = (b"/root-%d" % number,)
@@ -364,7 +326,6 @@ def test_the_oldest_files_go(base: Path) -> None:
     assert {"not-ours", KeptFile((b"/last",)).name} < names
 
 
-@in_memory
 def test_who_reads_while_two_write_sees_one_of_them_whole(base: Path, tmp_path: Path) -> None:
     entries = measured(make_layer(tmp_path / "a"), make_layer(tmp_path / "b", 20))
     whole = ({entries[0].result.key}, {it.result.key for it in entries})
