@@ -108,7 +108,9 @@ class Measuring:
 
     def again(self, marks: Mapping[bytes, Mark]) -> None:
         """Measure the units that were asked for: ``marks`` are of those that cannot change."""
-        asked, self._asked = self._asked or (), None
+        if self._asked is None:
+            return  # everything is measured anew since
+        asked, self._asked = self._asked, None
         self._marks.update(marks)
         good = self._still_good(marks).keys() & self._figures.results.keys()
         walked = [self._units[path] for path in asked if path in self._units and path not in good]
@@ -130,7 +132,6 @@ class Measuring:
         With ``all_anew`` also what cannot.
         """
         self.close()
-        self.fence = read_fence()
         self._units, self._marks, self._taken = {}, {}, set()
         self._measured, self._asked = [], None
         self._all_anew = all_anew
@@ -198,6 +199,7 @@ class Measuring:
         self.close()
         self._undone, self._watching = dict(wanted), False
         self._before = {path: mark for path, mark in self._marks.items() if path in wanted}
+        self.fence = read_fence()
         self._job = ScanJob(tuple(wanted.values()), self.fence)
         self._job.start()
         self.news = ScanNews(units_total=len(wanted))

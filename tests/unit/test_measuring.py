@@ -137,6 +137,17 @@ def test_a_row_measured_again(host: Host) -> None:
     assert host.measuring.tally == Tally(1, 1)
 
 
+def test_what_was_asked_for_before_everything_is_forgotten(host: Host) -> None:
+    host.want()
+    layer = bytes(host.root.top.directory.path)
+    host.measuring.ask([layer])
+    host.measuring.renew(False)
+    host.measuring.again(marks_of([layer], read_fence()))
+    assert not host.measuring.active
+    host.want()
+    assert host.measuring.tally.kept == 2
+
+
 def test_a_watch_looks_at_what_can_change_alone(host: Host) -> None:
     host.want()
     mine = bytes(host.root.container.layer.path)
