@@ -16,7 +16,7 @@ from app.scan.kept_file import Entry, KeptFile
 from app.scan.marks import Mark, marks_of, newest
 from app.scan.tree import UnitResult
 
-#: A directory that changed less than this many seconds ago is not kept: file systems allocate late
+#: A layer that changed less than this many seconds ago is not kept: file systems allocate late
 #: and give back what they took too much, so that st_blocks of new files still moves.
 SETTLED = 600.0
 

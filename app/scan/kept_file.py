@@ -25,7 +25,7 @@ from typing import Any
 from app import __version__
 from app.scan import mountinfo
 from app.scan.links import LinkSums
-from app.scan.marks import Mark
+from app.scan.marks import Mark, Stamp, device
 from app.scan.tree import DirTree, UnitResult
 
 LIMIT = 32 << 20  # bytes of one file
@@ -86,7 +86,7 @@ class KeptFile:
     def save(self, entries: Iterable[Entry]) -> bool:
         """Replace the file by these entries, the costliest to measure first; whether it was."""
         entries = sorted(entries, key=lambda entry: -entry.result.entries)
-        devices = {entry.mark[0][1] for entry in entries}
+        devices = {device(entry.mark) for entry in entries}
         try:
             with _folder(make=True, elsewhere_than=devices) as folder:
                 data = _data(self._head(), entries)
@@ -253,9 +253,14 @@ def _entry(record: Any) -> Entry:
     heights = {len(getattr(tree, column)) for column, _ in _COLUMNS}
     if heights != {len(tree)} or not len(tree) or tree.name_ends[-1] != len(tree.names):
         raise ValueError
-    stamps = [(_bytes(name), int(d), int(i), int(c), int(s)) for name, d, i, c, s in record["mark"]]
+    marked = tuple(_stamp(*stamp) for stamp in record["mark"])
     result = UnitResult(key=key, tree=tree, usage=tree.usage(0), entries=int(record["entries"]))
-    return Entry(tuple(stamps), result)
+    return Entry(marked, result)
+
+
+def _stamp(name: str, *numbers: int) -> Stamp:
+    mode, dev, inode, links, size, blocks, ctime = map(int, numbers)
+    return _bytes(name), mode, dev, inode, links, size, blocks, ctime
 
 
 def _array(code: str, text: str) -> array[int]:

@@ -1,22 +1,28 @@
 """Marks: by what a directory is known again, and seen to be the one that was measured.
 
-A mark shows that a directory was replaced, moved, mounted over, or had entries added, removed or
-changed directly in it. It does not show what happens deeper: it is for directories whose owner
-never writes to them again, not for any other.
+What can be seen whole (the directory itself, and what in it is no directory) is marked by all that
+its figures are made of. Its subdirectories are marked by their identity and their ctime: they were
+not replaced, moved, or changed directly. What happens deeper does not show, so marks are for
+directories whose owner never writes to them again, not for any other.
+
+The ctime of what is seen whole is left out on purpose: the engine writes the empty file
+``committed`` anew for every container that it creates (moby daemon/graphdriver/overlay2/overlay.go,
+create), and makes and removes ``merged`` whenever it reads a layer (Get, Put).
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from itertools import islice
 
 from app.scan.descent import open_path
 from app.scan.fence import Fence
 
-#: Name, st_dev, st_ino, st_ctime_ns, st_size. Nobody can set a ctime (inode(7)), and a rename
-#: changes it, so that two directories that changed places differ from what they were.
-Stamp = tuple[bytes, int, int, int, int]
+#: Name, st_mode, st_dev, st_ino, st_nlink, st_size, st_blocks, and st_ctime_ns of a subdirectory, 0
+#: of all else. Nobody can set a ctime (inode(7)), and a rename changes it.
+Stamp = tuple[bytes, int, int, int, int, int, int, int]
 #: The stamp of the directory itself, under the empty name, then of its entries by name.
 Mark = tuple[Stamp, ...]
 
@@ -59,8 +65,13 @@ def marks_of(paths: Iterable[bytes], fence: Fence) -> dict[bytes, Mark]:
 
 
 def newest(marked: Mark) -> int:
-    """The latest change that the mark shows, in nanoseconds since the epoch."""
-    return max(stamp[3] for stamp in marked)
+    """The latest change of a subdirectory, in nanoseconds since the epoch; 0 without any."""
+    return max(stamp[-1] for stamp in marked)
+
+
+def device(marked: Mark) -> int:
+    """The st_dev of the directory itself."""
+    return marked[0][2]
 
 
 def _at_or_above(fence: Fence) -> set[bytes]:
@@ -74,4 +85,14 @@ def _at_or_above(fence: Fence) -> set[bytes]:
 
 
 def _stamp(name: bytes, status: os.stat_result) -> Stamp:
-    return name, status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size
+    below = bool(name) and stat.S_ISDIR(status.st_mode)
+    return (
+        name,
+        status.st_mode,
+        status.st_dev,
+        status.st_ino,
+        status.st_nlink,
+        status.st_size,
+        status.st_blocks,
+        status.st_ctime_ns if below else 0,
+    )

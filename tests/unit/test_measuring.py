@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.model import Role, Store
+from app.model import Kind, Reference, Role, Store
 from app.outline.figures import Figures
 from app.outline.growth import Growths
 from app.outline.units import unchanging, units_of
@@ -18,9 +18,12 @@ from app.scan.fence import read_fence
 from app.scan.kept import Kept
 from app.scan.marks import Mark, marks_of
 from app.screens.measuring import Measuring, Tally
+from app.stores.live import LOWER, UPPER, reason
 from tests.unit.small_root import SmallRoot, make_small_root
 
 PATIENCE = 60.0
+MOUNTED = Reference(Kind.MOUNT, "/m", "/m", reason(UPPER))
+READ = Reference(Kind.MOUNT, "/m", "/m", reason(LOWER))
 
 
 class Host:
@@ -80,7 +83,8 @@ def test_only_committed_layers_cannot_change(host: Host) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"role": Role.UNKNOWN}, {"mounts": (b"/m",)}, {"note": "odd"}, {"active": False}]
+    "change",
+    [{"role": Role.UNKNOWN}, {"references": (MOUNTED,)}, {"note": "odd"}, {"active": False}],
 )
 def test_what_is_unusual_can_change(host: Host, change: dict[str, Any]) -> None:
     name = host.root.base.directory.name
@@ -88,6 +92,13 @@ def test_what_is_unusual_can_change(host: Host, change: dict[str, Any]) -> None:
     odd = replace(store.layers[name], **change)
     changed = replace(store, layers={**store.layers, name: odd})
     assert len(unchanging(changed)) == len(unchanging(store)) - 1
+
+
+def test_what_a_running_container_stands_on_cannot_change(host: Host) -> None:
+    name, store = host.root.base.directory.name, host.store
+    used = replace(store.layers[name], mounts=(b"/m",), references=(READ,))
+    changed = replace(store, layers={**store.layers, name: used})
+    assert unchanging(changed) == unchanging(store)
 
 
 def test_a_rescan_walks_only_what_can_have_changed(host: Host) -> None:

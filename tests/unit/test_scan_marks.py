@@ -38,15 +38,23 @@ def _swap(layer: Path) -> None:
     aside.rename(other)
 
 
-def _swap_there_and_back(layer: Path) -> None:
-    _swap(layer)
-    _swap(layer)
+def _swap_contents(layer: Path) -> None:
+    other, aside = layer.with_name("other"), layer.with_name("aside")
+    (layer / "diff").rename(aside)
+    (other / "diff").rename(layer / "diff")
+    aside.rename(other / "diff")
+
+
+def _swap_contents_there_and_back(layer: Path) -> None:
+    _swap_contents(layer)
+    _swap_contents(layer)
 
 
 CHANGES: tuple[Callable[[Path], object], ...] = (
     _replace,
     _swap,
-    _swap_there_and_back,
+    _swap_contents,
+    _swap_contents_there_and_back,
     lambda layer: (layer / "committed").touch(),
     lambda layer: (layer / "link").unlink(),
     lambda layer: (layer / "link").write_text("longer than it was"),
@@ -65,6 +73,27 @@ def test_every_change_shows(layer: Path, change: Callable[[Path], object]) -> No
     assert mark(bytes(layer)) == before, "looking changes nothing"
     change(layer)
     assert mark(bytes(layer)) != before
+
+
+def _restamp(path: Path) -> None:
+    """As the engine does with ``committed``: the same contents once more."""
+    path.write_bytes(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda layer: _restamp(layer / "link"),
+        lambda layer: ((layer / "merged").mkdir(), (layer / "merged").rmdir()),
+        lambda layer: os.utime(layer, (0, 0)),
+    ],
+)
+def test_what_the_engine_does_to_layers_that_it_uses_does_not_show(
+    layer: Path, use: Callable[[Path], object]
+) -> None:
+    before = mark(bytes(layer))
+    use(layer)
+    assert mark(bytes(layer)) == before
 
 
 def test_what_is_no_directory_of_ours_has_no_mark(layer: Path) -> None:
