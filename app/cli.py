@@ -128,6 +128,7 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         with make_sample() as sample:
             options.root, options.data_root, options.offline = os.fsdecode(sample.root), [], True
+            options.no_cache = True
             return _explore(options)
     except DemoError as error:
         _say(str(error))
@@ -279,6 +280,11 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--apparent", action="store_true", help="apparent sizes, not allocated ones"
+    )
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="neither use nor keep figures of image layers from one run to the next (in /run)",
     )
     parser.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
 

@@ -64,6 +64,7 @@ def explore(options: argparse.Namespace) -> int:
         Column(options.sort) if options.sort else None,
         options.apparent,
         options.ascii,
+        not options.no_cache,
     )
     app = WhodiffApp(wish)
     app.run(mouse=not options.no_mouse)

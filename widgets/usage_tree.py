@@ -215,7 +215,10 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
                 self.refresh_line(index + HEADER)
 
     def set_headings(self, headings: Headings) -> None:
-        """Change the words above the columns and the sorted column."""
+        """Change the words above the columns, the sorted column, and which columns there are."""
+        if headings.growth != self._headings.growth:
+            self._strips.clear()
+            self.refresh()
         self._headings = headings
         self.refresh_line(self.top_index)
 
@@ -368,7 +371,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _columns(self) -> Columns:
-        return Columns.for_width(self._width)
+        return Columns.for_width(self._width, self._headings.growth)
 
     def notify_style_update(self) -> None:
         self._strips.clear()

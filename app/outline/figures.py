@@ -28,7 +28,10 @@ class Figures:
             self._forget(result.key)
 
     def run(self, running: Mapping[bytes, Usage]) -> None:
-        """Take the partial figures of the units under way; they replace the earlier ones."""
+        """Take the partial figures of the units under way; they replace the earlier ones.
+
+        A unit that is measured again keeps its old figure until it is done.
+        """
         for unit in {*self._running, *running}:
             self._forget(unit)
         self._running = dict(running)
@@ -57,7 +60,8 @@ class Figures:
 
     def _sum(self, units: Units) -> Usage | None:
         done = [self.results[unit] for unit in units if unit in self.results]
-        running = [self._running[unit] for unit in units if unit in self._running]
+        new = (unit for unit in units if unit not in self.results)
+        running = [self._running[unit] for unit in new if unit in self._running]
         if not done and not running:
             return None if units else Usage()
         total = combined(done)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.model import Store, Usage
 from app.outline.by_directory import by_directory
 from app.outline.by_owner import by_owner
 from app.outline.drawing import Setting, entry_row, node_row
 from app.outline.figures import Figures
+from app.outline.growth import Growth, Growths
 from app.outline.levels import Level, Place
 from app.outline.nodes import Draft, Keys, Node, Skeleton, What
 from app.outline.opened import Anchor, Opened, OpenedLevels
@@ -50,6 +51,9 @@ class Outline:
         self.view = BY_OWNER
         self.filter = ""
         self.figures = Figures()
+        self.growths = Growths()
+        self.watched = False
+        self._fastest = b""
         self._keys = Keys()
         self._stores: tuple[Store, ...] = ()
         self._units: tuple[bytes, ...] = ()
@@ -70,6 +74,7 @@ class Outline:
         """Take a new survey; rows that are still there keep their keys and stay open."""
         self._stores, self._units = tuple(stores), tuple(sorted(units))
         self.figures.keep_only(self._units)
+        self.growths.keep_only(self._units)
         self._levels.keep_only(frozenset(self._units))
         self._plant()
 
@@ -106,6 +111,7 @@ class Outline:
     def refresh(self) -> None:
         """Sort, filter and line up again: after new figures, another order, another filter."""
         self._expanded = set()
+        self._fastest = self.growths.fastest(self.order) if self.watched else b""
         runs: list[Run] = []
         for key in self._sorted_nodes(self._skeleton.tops):
             runs += self._branch(key, self.filter)
@@ -114,6 +120,14 @@ class Outline:
     def sort(self, order: Order) -> None:
         """Another order."""
         self.order = order
+        self.refresh()
+
+    def watch(self, watched: bool) -> None:
+        """While watched, rows show their growth, and what grows comes first, the fastest on top.
+
+        Rows that are sorted by name stay so.
+        """
+        self.watched = watched
         self.refresh()
 
     def narrow(self, words: str) -> None:
@@ -236,7 +250,11 @@ class Outline:
         if found:
             opened, level, at = found
             return entry_row(key, opened.depth, level, at, setting)
-        return node_row(self._skeleton.nodes[key], self.figures, setting)
+        node = self._skeleton.nodes[key]
+        if self.watched:
+            growth = self.growths.of(node.draft.units)
+            setting = replace(setting, growth=growth, fastest=self._fastest in node.draft.units)
+        return node_row(node, self.figures, setting)
 
     def _usage_of(self, key: int) -> Usage | None:
         found = self._levels.entry(key)
@@ -274,6 +292,10 @@ class Outline:
         """An image's part that no other image shares; None for everything else."""
         units = thing.node.draft.own_units
         return None if units is None or thing.name else self.figures.of(units)
+
+    def growth(self, thing: Thing) -> Growth | None:
+        """How much it grew since the look before; None for a single file or directory in it."""
+        return None if thing.name else self.growths.of(thing.node.draft.units)
 
     def trail(self, key: int) -> tuple[str, ...]:
         """The labels from the top down to a row, for the path line; safe to draw."""
@@ -350,11 +372,17 @@ class Outline:
         by_name = sorted(keys, key=lambda key: nodes[key].title)
         if order.column is Column.NAME:
             return by_name[::-1] if order.descending else by_name
-        return sorted(
+        by_figure = sorted(
             by_name,
             key=lambda key: order.figure(figures.of(nodes[key].draft.units)),
             reverse=order.descending,
         )
+        return sorted(by_figure, key=self._growth_rank) if self._fastest else by_figure
+
+    def _growth_rank(self, key: int) -> int:
+        """The fastest first; everything that does not grow is alike."""
+        growth = self.growths.of(self._skeleton.nodes[key].draft.units)
+        return -max(0, growth.rate(self.order)) if growth else 0
 
 
 def _place_of(draft: Draft) -> Place | None:

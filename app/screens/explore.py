@@ -7,6 +7,7 @@ the one and polls the other, and puts both into the outline that the tree shows.
 from __future__ import annotations
 
 import gc
+import time
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -25,6 +26,8 @@ from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Outline, Thing
+from app.scan.kept import Kept
+from app.scan.kept_file import Entry
 from app.screens import keys
 from app.screens import work as background
 from app.screens.describe import describe
@@ -32,9 +35,16 @@ from app.screens.dialogs import DetailsScreen, ErrorsScreen, HelpScreen
 from app.screens.filter_line import FilterLine
 from app.screens.findings import Findings
 from app.screens.measuring import Measuring
-from app.screens.messages import Failed, HeadroomRead, Listed, Surveyed
+from app.screens.messages import CameOrWent, Failed, HeadroomRead, Listed, Marked, Surveyed
+from app.screens.watching import Watch
 from app.screens.wish import Wish
-from app.screens.words import filter_words, finished_words, scanning_words, sort_words
+from app.screens.words import (
+    filter_words,
+    finished_words,
+    scanning_words,
+    sort_words,
+    watching_words,
+)
 from app.text import safe
 from widgets.details_pane import DetailsPane, Section
 from widgets.headroom_bar import HeadroomBar
@@ -64,7 +74,8 @@ class ExploreScreen(Screen[None]):
             Order(wish.column or Column.BYTES, wish.column is not Column.NAME, wish.apparent)
         )
         self._order_chosen = wish.column is not None
-        self._measuring = Measuring(self._outline.figures)
+        self._measuring = Measuring(self._outline.figures, self._outline.growths, Kept(wish.cache))
+        self._watch = Watch()
         self._findings = Findings(self._outline.figures)
         self._details_timer: Timer | None = None
         self._row_before_filter: int | None = None
@@ -102,14 +113,22 @@ class ExploreScreen(Screen[None]):
     # --- names ----------------------------------------------------------------------------------
 
     @work(thread=True, exclusive=True, group="survey")
-    def _start_survey(self) -> None:
+    def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
+        if all_anew:
+            self._measuring.kept.forget()
         worker = get_current_worker()
-        background.survey(self._wish.request, self.post_message, lambda: worker.is_cancelled)
+        background.survey(
+            self._wish.request,
+            self._measuring.kept,
+            self.post_message,
+            lambda: worker.is_cancelled,
+            at_once,
+        )
 
     @on(Surveyed)
     def _take_names(self, message: Surveyed) -> None:
         self._findings.survey = message.survey
-        self._measuring.want(message.units)
+        self._measuring.want(message.units, message.marks)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
         self._show_rows()
         self._show_status()
@@ -123,13 +142,41 @@ class ExploreScreen(Screen[None]):
 
     def _poll(self) -> None:
         if not self._measuring.active:
+            self._watch_on()
             return
         finished = self._measuring.poll()
+        if self._measuring.watching and not self._measuring.active and self._measuring.news:
+            self._watch.note(time.monotonic(), self._measuring.news.elapsed)
+            self._look_for_others()
+        measured = self._measuring.hand_over()
+        if measured:
+            self._keep(measured)
         for place in self._outline.places(finished):
             self._list(place)
         self._outline.refresh()
         self._show_rows()
         self._show_status()
+
+    def _watch_on(self) -> None:
+        """Look again once it is time."""
+        if self._measuring.paths and self._watch.due(time.monotonic()):
+            self._measuring.look_again()
+
+    @work(thread=True, exclusive=True, group="others")
+    def _look_for_others(self) -> None:
+        stores, known = self._findings.stores, self._measuring.paths
+        background.look_for_others(stores, known, self.post_message)
+
+    @on(CameOrWent)
+    def _name_the_others(self) -> None:
+        """Containers came or went while we watch: their names, without going back to fewer."""
+        if not self.busy and self._watch.may_read_names(time.monotonic()):
+            self._start_survey(at_once=False)
+
+    def _keep(self, measured: tuple[Entry, ...]) -> None:
+        """Keep what was measured, in a thread."""
+        work = partial(background.keep, self._measuring.kept, measured, self._measuring.paths)
+        self.run_worker(work, thread=True, group="keep")
 
     @work(thread=True, exclusive=True, group="headroom")
     def _look_at_headroom(self) -> None:
@@ -244,7 +291,9 @@ class ExploreScreen(Screen[None]):
 
     def _sections(self) -> list[Section]:
         thing = self._thing()
-        return describe(thing, self._outline.own_usage(thing)) if thing else []
+        if thing is None:
+            return []
+        return describe(thing, self._outline.own_usage(thing), self._outline.growth(thing))
 
     def _show_headings(self) -> None:
         order = self._outline.order
@@ -254,6 +303,7 @@ class ExploreScreen(Screen[None]):
                 "OWNER" if self._outline.view == BY_OWNER else "DIRECTORY",
                 order.column.value,
                 order.descending,
+                self._outline.watched,
             )
         )
 
@@ -263,12 +313,17 @@ class ExploreScreen(Screen[None]):
         measuring, findings = self._measuring, self._findings
         if measuring.news is None:
             status.update_progress("reading names; q quits")
+        elif self._watch.on and (measuring.watching or not measuring.active):
+            growth = self._outline.growths.of(measuring.paths)
+            status.update_progress(
+                *watching_words(self._watch.every, growth, measuring.tally.walked)
+            )
         elif measuring.active:
             status.update_progress(*scanning_words(measuring.news, findings.asking))
         else:
             witnesses = "; ".join(findings.witnesses())
             ago, complete = measuring.seconds_ago, measuring.complete
-            words = finished_words(measuring.news, ago, witnesses, complete)
+            words = finished_words(measuring.news, ago, witnesses, complete, measuring.tally)
             status.update_progress(*words, busy=False)
         count = len(findings.problems()) + findings.unreadable()
         status.update_problems(count, what="problem" if count == 1 else "problems")
@@ -356,24 +411,47 @@ class ExploreScreen(Screen[None]):
     # --- the keys: scan -------------------------------------------------------------------------
 
     def action_rescan(self) -> None:
-        """Measure the row's units again."""
+        """Measure the row's units again, but for image layers that are the same."""
         thing = self._thing()
-        if thing and self._measuring.again(thing.node.draft.units):
-            self._outline.refresh()
-            self._show_rows()
-            self._show_status()
+        if thing is None:
+            return
+        marked = self._measuring.ask(thing.node.draft.units)
+        work = partial(background.mark, marked, self.post_message)
+        self.run_worker(work, thread=True, group="mark")
 
-    def action_rescan_all(self) -> None:
-        """Read the names and measure everything again."""
-        self._measuring.forget()
-        self._outline.refresh()
+    @on(Marked)
+    def _measure_again(self, message: Marked) -> None:
+        self._measuring.again(message.marks)
+        tally = self._measuring.tally
+        if tally.kept and not tally.walked:
+            self.notify(
+                "Image layers do not change, and these are the same. "
+                "Ctrl+R measures everything again.",
+                markup=False,
+            )
         self._show_rows()
         self._show_status()
-        self._start_survey()
+
+    def action_rescan_all(self, all_anew: bool = False) -> None:
+        """Read the names again, and measure all that can have changed, or everything."""
+        self._measuring.renew(all_anew)
+        self._show_rows()
+        self._show_status()
+        self._start_survey(all_anew=all_anew)
+
+    def action_watch(self) -> None:
+        """Look again every few seconds, what grows first; or no longer."""
+        self._outline.watch(self._watch.toggle())
+        self._show_headings()
+        self._show_rows()
+        self._show_status()
 
     def action_stop_scan(self) -> None:
         """Stop measuring; what was found stays, marked as a lower bound."""
-        if not self._measuring.stop():
+        watched = self._watch.on
+        if watched:
+            self.action_watch()
+        if not self._measuring.stop() and not watched:
             self.notify("Nothing is being measured. q quits.", markup=False)
 
 

@@ -63,7 +63,19 @@ GROUPS = (
         "measure",
         (
             Binding("r", "rescan", "Rescan", tooltip="measure this row again"),
-            _hidden("R", "rescan_all", "Rescan everything", "read the names and measure all again"),
+            _hidden(
+                "R",
+                "rescan_all",
+                "Rescan",
+                "read the names again, measure all but image layers that are the same",
+            ),
+            _hidden(
+                "ctrl+r",
+                "rescan_all(True)",
+                "Rescan everything",
+                "the same, and measure every image layer again",
+            ),
+            Binding("w", "watch", "Watch", tooltip="who grows now: look again every few seconds"),
             Binding(
                 "ctrl+c",
                 "stop_scan",
@@ -86,6 +98,7 @@ _NAMES = {
     "backspace": "Bksp",
     "escape": "Esc",
     "ctrl+c": "Ctrl+C",
+    "ctrl+r": "Ctrl+R",
 }
 
 

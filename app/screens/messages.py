@@ -8,16 +8,33 @@ from textual.message import Message
 
 from app.model import Headroom
 from app.outline.levels import Level
+from app.scan.marks import Mark
 from app.scan.walk import Unit
 from app.stores.request import Survey
 
 
 @dataclass
 class Surveyed(Message):
-    """Names are there: the data roots, cut into the units that are to be measured."""
+    """Names are there: the data roots, cut into the units that are to be measured.
+
+    ``marks`` are of those units that cannot change.
+    """
 
     survey: Survey
     units: tuple[Unit, ...]
+    marks: dict[bytes, Mark]
+
+
+@dataclass
+class CameOrWent(Message):
+    """There are other units than those that are known."""
+
+
+@dataclass
+class Marked(Message):
+    """The marks of units that cannot change and are to be measured again."""
+
+    marks: dict[bytes, Mark]
 
 
 @dataclass
