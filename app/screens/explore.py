@@ -108,6 +108,7 @@ class ExploreScreen(Screen[None]):
     @on(Surveyed)
     def _take_names(self, message: Surveyed) -> None:
         self._findings.survey = message.survey
+        self._measuring.ask_for(inodes=self._outline.order.column is Column.INODES)
         self._measuring.want(message.units)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
         self._show_rows()
@@ -285,6 +286,7 @@ class ExploreScreen(Screen[None]):
 
     def _set_order(self, order: Order) -> None:
         self._outline.sort(order)
+        self._measuring.ask_for(inodes=order.column is Column.INODES)
         self._show_headings()
         self._show_rows()
 

@@ -19,6 +19,7 @@ class Measuring:
     def __init__(self, figures: Figures) -> None:
         self.fence: Fence = read_fence()
         self.news: ScanNews | None = None
+        self._inodes_first = False
         self._figures = figures
         self._units: dict[bytes, Unit] = {}
         self._job: ScanJob | None = None
@@ -45,7 +46,17 @@ class Measuring:
         before, self._units = self._units, {unit.path: unit for unit in units}
         new = [unit for path, unit in self._units.items() if path not in before]
         if new:
-            self._start(new)
+            self._start(new, self._inodes_first)
+
+    def ask_for(self, inodes: bool) -> None:
+        """Whether the question is inodes: then new units are counted before they are measured.
+
+        A job that has not measured anything yet but the files beside the things begins anew.
+        """
+        before, self._inodes_first = self._inodes_first, inodes
+        measured = (self._units.get(path) for path in self._figures.results)
+        if inodes and not before and self.active and all(it and it.shallow for it in measured):
+            self._start((), inodes_first=True)
 
     def again(self, paths: Iterable[bytes]) -> bool:
         """Measure these units once more; whether any of them is there."""
@@ -68,6 +79,7 @@ class Measuring:
         news = self.news = self._job.poll()
         self._figures.finish(news.finished)
         self._figures.run(news.running)
+        self._figures.count(news.counted, news.counting.running if news.counting else {})
         if news.done:
             self._ended_at = time.monotonic()
         return tuple(result.key for result in news.finished)
@@ -85,14 +97,14 @@ class Measuring:
             self._job.close()
         self._job = self.news = None
 
-    def _start(self, units: Iterable[Unit]) -> None:
+    def _start(self, units: Iterable[Unit], inodes_first: bool = False) -> None:
         wanted = {unit.path: unit for unit in units}
+        self._figures.drop(wanted)  # and no more: what was counted of the others stays
         if self.active:
             undone = (unit for path, unit in self._units.items() if path not in self._done())
             wanted = {**{unit.path: unit for unit in undone}, **wanted}
         self.close()
-        self._figures.drop(wanted)
-        self._job = ScanJob(tuple(wanted.values()), self.fence)
+        self._job = ScanJob(tuple(wanted.values()), self.fence, inodes_first)
         self._job.start()
 
     def _done(self) -> set[bytes]:

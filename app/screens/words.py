@@ -24,9 +24,12 @@ def filter_words(words: str) -> str:
 def scanning_words(news: ScanNews, asking: bool) -> tuple[str, ...]:
     """What the scan has found so far; the first word says what still goes on."""
     start = f"scanning {news.units_done} of {news.units_total}"
+    found = f"{count(news.inodes)} inodes, {size(news.bytes)}"
+    if counting := news.counting:
+        start = f"counting inodes {counting.units_done} of {counting.units_total}"
+        found = f"{count(counting.inodes)} inodes, bytes follow"
     if news.stopped:
         return f"{start}: stopping, what was found stays", f"{start}: stopping"
-    found = f"{count(news.inodes)} inodes, {size(news.bytes)}"
     stop = "ctrl+c stops and keeps results"
     ways = (
         f"{start}: {found}, {age(news.elapsed)}; {stop}",
