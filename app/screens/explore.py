@@ -20,20 +20,29 @@ from textual.timer import Timer
 from textual.widgets import Footer, Input
 from textual.worker import get_current_worker
 
+from app.inventory import HotRow
 from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Outline, Thing
+from app.outline.reveal import Reveal
 from app.screens import keys
 from app.screens import work as background
 from app.screens.describe import describe
 from app.screens.dialogs import DetailsScreen, ErrorsScreen, HelpScreen
 from app.screens.filter_line import FilterLine
 from app.screens.findings import Findings
+from app.screens.hot import HotScreen
 from app.screens.measuring import Measuring
 from app.screens.messages import Failed, HeadroomRead, Listed, Surveyed
 from app.screens.wish import Wish
-from app.screens.words import filter_words, finished_words, scanning_words, sort_words
+from app.screens.words import (
+    filter_words,
+    finished_words,
+    lost_words,
+    scanning_words,
+    sort_words,
+)
 from app.text import safe
 from widgets.details_pane import DetailsPane, Section
 from widgets.headroom_bar import HeadroomBar
@@ -67,6 +76,7 @@ class ExploreScreen(Screen[None]):
         self._findings = Findings(self._outline.figures)
         self._details_timer: Timer | None = None
         self._row_before_filter: int | None = None
+        self._reveal: Reveal | None = None
 
     def compose(self) -> ComposeResult:
         ascii = self._wish.ascii
@@ -196,17 +206,20 @@ class ExploreScreen(Screen[None]):
     @on(Listed)
     def _take_entries(self, message: Listed) -> None:
         key = self._tree.cursor_key
+        self._stay_or_reveal()
         anchor = self._outline.anchor(key) if key is not None else None
         self._outline.attach(message.level)
         if message.level.trouble:
             self._warn(f"{safe(message.level.path)} {message.level.trouble}")
         self._show_rows(self._outline.key_of(anchor) if anchor else None)
+        self._go_on()
 
     def _warn(self, sentence: str) -> None:
         self.notify(sentence, severity="warning", markup=False)
 
     @on(UsageTree.Highlighted)
     def _highlighted(self) -> None:
+        self._stay_or_reveal()
         self._show_trail()
         self._show_headroom()
         self._settle_details()
@@ -260,7 +273,9 @@ class ExploreScreen(Screen[None]):
         """What goes on, and how much is not as it should be."""
         status = self.query_one(StatusLine)
         measuring, findings = self._measuring, self._findings
-        if measuring.news is None:
+        if self._reveal and self._reveal.ended and self._reveal.key == self._tree.cursor_key:
+            status.update_progress(*lost_words(self._reveal.path), busy=False)
+        elif measuring.news is None:
             status.update_progress("reading names; q quits")
         elif measuring.active:
             status.update_progress(*scanning_words(measuring.news, findings.asking))
@@ -340,6 +355,41 @@ class ExploreScreen(Screen[None]):
     def action_details(self) -> None:
         """The details on a screen of their own."""
         self.app.push_screen(DetailsScreen(self._sections()))
+
+    def action_hot(self) -> None:
+        """The directories that hold the most by themselves."""
+        figures, order = self._outline.figures, self._outline.order
+        screen = HotScreen(figures, self._findings, self._measuring, order, self._wish.ascii)
+        self.app.push_screen(screen, self._go_to)
+
+    def _go_to(self, spot: HotRow | None) -> None:
+        """Open the tree down to a directory; its listings come one after the other."""
+        if spot:
+            self.action_clear_filter()
+            self._reveal = Reveal(self._outline, spot.unit, spot.answer.path)
+            self._go_on()
+
+    def _stay_or_reveal(self) -> None:
+        """Who moves the cursor while the tree opens wants to be where it is then."""
+        if self._reveal and self._reveal.key != self._tree.cursor_key:
+            self._reveal = None
+            self._show_status()
+
+    def _go_on(self) -> None:
+        reveal = self._reveal
+        if reveal is None or reveal.ended:
+            return
+        place = reveal.go_on()
+        self._show_rows()
+        if reveal.key is None:
+            reveal.key = self._tree.cursor_key
+        else:
+            self._tree.move_to(reveal.key)
+        if place:
+            self._list(place)
+        if reveal.arrived:
+            self._reveal = None
+        self._show_status()
 
     def action_errors(self) -> None:
         """What could not be read."""

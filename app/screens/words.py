@@ -39,6 +39,23 @@ def scanning_words(news: ScanNews, asking: bool) -> tuple[str, ...]:
     return (*(f"{way}; {ASKING}" for way in ways[:2]), f"{start}; {ASKING}") if asking else ways
 
 
+def hot_words(rows: int, news: ScanNews | None) -> tuple[str, ...]:
+    """How many directories are listed, and of how much of the scan while it goes on."""
+    listed = f"the {count(rows)} fullest directories" if rows != 1 else "one directory"
+    if news is None:
+        return f"{listed}, each without its subdirectories; Enter goes there", listed
+    so_far = f"{news.units_done} of {news.units_total} scanned"
+    return f"{listed} so far, each without its subdirectories; {so_far}", f"so far: {so_far}"
+
+
+def lost_words(path: bytes) -> tuple[str, ...]:
+    """A directory that was to be gone to is not there any more."""
+    return (
+        f"{safe(path)} is gone; this is the nearest row. R reads everything again",
+        "it is gone; this is the nearest row. R reads all again",
+    )
+
+
 def finished_words(
     news: ScanNews, seconds: float, witnesses: str, complete: bool
 ) -> tuple[str, ...]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from textual.message import Message
 
+from app.inventory import hot_column, with_owners
 from app.model import Store
 from app.outline.filesystems import headrooms
 from app.outline.levels import Level
+from app.outline.order import Order
 from app.outline.units import units_of
+from app.scan.hot import HotSpots
+from app.scan.tree import UnitResult
 from app.scan.walk import Unit, read_fence
-from app.screens.messages import Failed, HeadroomRead, Listed, Surveyed
+from app.screens.messages import Failed, HeadroomRead, HotFound, Listed, Surveyed
 from app.stores.request import Request
 
 Post = Callable[[Message], object]
@@ -43,6 +47,18 @@ def _units(stores: Sequence[Store]) -> tuple[Unit, ...]:
 def read_headroom(stores: Sequence[Store], post: Post) -> None:
     """Post how full the data roots' filesystems are now."""
     post(HeadroomRead(headrooms(stores)))
+
+
+def find_hot_spots(
+    spots: HotSpots,
+    results: Mapping[bytes, UnitResult],
+    stores: Sequence[Store],
+    order: Order,
+    post: Post,
+) -> None:
+    """Post the fullest directories of these results, with their owners."""
+    found = spots.of(results.values(), hot_column(order))
+    post(HotFound(with_owners(found, stores), order))
 
 
 def list_place(read: Callable[[], Level], post: Post) -> None:

@@ -284,7 +284,7 @@ async def test_everything_read_again_finds_new_names(tmp_path: Path) -> None:
 class EndlessJob:
     """A scan that gets no further than its first unit, as on a disk of many hours."""
 
-    def __init__(self, units: Sequence[Unit], _fence: Fence) -> None:
+    def __init__(self, units: Sequence[Unit], _fence: Fence, _inodes_first: bool) -> None:
         self._unit = units[0].path
         self._cancelled = False
 

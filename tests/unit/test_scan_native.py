@@ -353,7 +353,7 @@ def test_a_tree_that_changes_under_the_walk_never_leads_out_of_itself(
     tree, canary = os.path.join(place, b"tree"), os.path.join(place, b"canary")
     os.mkdir(tree)
     os.mkdir(canary)
-    # Whoever leaves the tree meets this file: its size shows in the sum, however large the tree got.
+    # Whoever leaves the tree meets this file, and its size shows in the sum.
     Path(os.fsdecode(canary), "huge").touch()
     os.truncate(os.path.join(canary, b"huge"), 1 << 42)
     vandals = [
