@@ -159,7 +159,7 @@ class Outline:
             self._follow(number)
             opened = self._levels.open(number, opened)
         self.refresh()
-        return opened.place if opened and not opened.level else None
+        return opened.place if opened and opened.level is None else None
 
     def _follow(self, number: int) -> None:
         if self.filter:

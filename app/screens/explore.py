@@ -178,6 +178,7 @@ class ExploreScreen(Screen[None]):
 
     @on(UsageTree.Toggled)
     def _toggle(self, message: UsageTree.Toggled) -> None:
+        self._reveal = None
         if self._outline.is_open(message.key):
             self._outline.close(message.key)
         else:
@@ -188,6 +189,7 @@ class ExploreScreen(Screen[None]):
 
     @on(UsageTree.Left)
     def _leave(self, message: UsageTree.Left) -> None:
+        self._reveal = None
         if self._outline.is_open(message.key):
             self._outline.close(message.key)
             self._show_rows()

@@ -94,7 +94,9 @@ HOT = KeyGroup(
             tooltip="back to the tree, and to this directory",
         ),
         Binding("s", "sort", "Sort", tooltip="by bytes, or by inodes"),
-        Binding("escape,q,H,left,h,backspace", "back", "Back", key_display="esc", tooltip="back"),
+        Binding(
+            "escape,q,H", "back", "Back", key_display="esc", tooltip="back to the tree as it was"
+        ),
     ),
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.demo.layout import add_directory, make_root
@@ -150,6 +150,8 @@ def test_a_listing_is_asked_for_once(layer: bytes) -> None:
     vanishing=st.none() | st.tuples(st.integers(0, 5), st.integers(0, 5)),
     switch=st.booleans(),
 )
+# Gone between two listings: the second one is empty.
+@example(steps=[b"0", b"0"], beside=[b"0", b"00"], vanishing=(1, 0), switch=False)
 def test_any_directory_is_reached_or_the_nearest_one_that_is_there(
     tmp_path_factory: pytest.TempPathFactory,
     steps: list[bytes],
