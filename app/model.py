@@ -99,7 +99,8 @@ class Usage:
     of ``st_size`` of regular files and symbolic links; ``inodes`` is a count. The exclusive
     figures leave out inodes that also have a hard link outside the tree: they are what would be
     freed. ``unreadable`` counts entries that could not be read, so that nothing is undercounted
-    in silence. ``partial`` is true when the walk was stopped or has not ended.
+    in silence. ``partial`` is true when the walk was stopped or has not ended. ``sized`` is false
+    while only inodes were counted: then the bytes, all 0, say nothing.
     """
 
     bytes: int = 0
@@ -109,6 +110,7 @@ class Usage:
     exclusive_inodes: int = 0
     unreadable: int = 0
     partial: bool = False
+    sized: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ PICTURES = (
     Picture("drilled-down", WIDE, ("C", "enter", "enter", "enter", "enter")),
     Picture("by-directory", WIDE, ("C", "v")),
     Picture("details", WIDE, ("C", "enter", "enter", "i")),
+    Picture("hot", NARROW, ("C", "H")),
     Picture("filter", WIDE, ("C", "slash", *"postgres")),
     Picture("help", WIDE, ("question_mark",)),
     Picture("problems", WIDE, ("E",)),

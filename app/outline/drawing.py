@@ -31,8 +31,8 @@ class Setting:
 
     def share(self, usage: Usage | None) -> float | None:
         """The part of the row above, 0..1, by the sorted column."""
-        total = self.order.figure(self.whole)
-        return None if usage is None or total <= 0 else self.order.figure(usage) / total
+        total, figure = self.order.figure(self.whole), self.order.figure(usage)
+        return None if figure < 0 or total <= 0 else figure / total
 
 
 def node_row(node: Node, figures: Figures, setting: Setting) -> Row:
@@ -42,7 +42,7 @@ def node_row(node: Node, figures: Figures, setting: Setting) -> Row:
         key=node.key,
         depth=node.depth,
         label=_label(draft, usage, figures, setting.order),
-        bytes=setting.order.bytes_of(usage) if usage else None,
+        bytes=setting.order.bytes_of(usage) if usage and usage.sized else None,
         inodes=usage.inodes if usage else None,
         share=setting.share(usage),
         state=draft.state,
@@ -86,7 +86,7 @@ def entry_row(key: int, depth: int, level: Level, index: int, setting: Setting) 
 def _label(draft: Draft, usage: Usage | None, figures: Figures, order: Order) -> str | bytes:
     """An image's row also says how much is its own, and how much other images share."""
     own = figures.of(draft.own_units) if draft.own_units is not None else None
-    if usage is None or own is None:
+    if usage is None or own is None or not usage.sized:
         return draft.label
     mine, all_ = order.bytes_of(own), order.bytes_of(usage)
     return f"{safe(draft.label)}  own {size(mine)}, shared {size(max(0, all_ - mine))}"

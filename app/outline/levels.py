@@ -69,6 +69,16 @@ class Level:
         except ValueError:
             return None
 
+    def towards(self, relative: _Name) -> int | None:
+        """The directory among the entries that is ``relative``, holds it, or was joined into it."""
+        steps = relative.split(b"/")
+        for length in range(len(steps), 0, -1):
+            index = self.index_of(b"/".join(steps[:length]))
+            if index is not None:
+                return index if self.is_directory(index) else None
+        joined = relative + b"/"
+        return next((at for at, name in enumerate(self.names) if name.startswith(joined)), None)
+
     def ordering(self, order: Order) -> Ordering:
         """All entries in this order; kept, so that asking again costs nothing."""
         if order not in self._orderings:

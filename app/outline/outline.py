@@ -173,7 +173,7 @@ class Outline:
             self._follow(number)
             opened = self._levels.open(number, opened)
         self.refresh()
-        return opened.place if opened and not opened.level else None
+        return opened.place if opened and opened.level is None else None
 
     def _follow(self, number: int) -> None:
         if self.filter:
@@ -200,6 +200,28 @@ class Outline:
                 self._shut.discard(above)
             above = self.parent_of(above)
         self.refresh()
+
+    def home_of(self, unit: bytes) -> int | None:
+        """The row of the directory that is this scan unit: the first that is visible, or at all."""
+        homes = [node.key for node in self._skeleton if node.draft.path == unit]
+        return next(
+            (key for key in homes if self.index_of(key) is not None), next(iter(homes), None)
+        )
+
+    def towards(self, key: int, path: bytes) -> int | None:
+        """The row below an opened row that is the directory ``path``, or leads to it.
+
+        ``key`` itself where the directory stands inline and has no row; None where nothing leads.
+        """
+        number = self._level_below(key)
+        opened = self._levels.get(number)
+        if opened is None or opened.level is None:
+            return None
+        relative = os.path.relpath(path, opened.place.path)
+        if relative in opened.place.inline and opened.level.index_of(relative) is None:
+            return key
+        index = opened.level.towards(relative)
+        return None if index is None else entry_key(number, index)
 
     def attach(self, level: Level) -> None:
         """Take a listing that :meth:`open` asked for, wherever this directory stands open."""

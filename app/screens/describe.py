@@ -111,6 +111,10 @@ def _figures(thing: Thing, own: Usage | None) -> Iterator[Line]:
         yield Line("", "not measured yet")
         return
     more = " so far" if usage.partial else ""
+    if not usage.sized:
+        yield Line("inodes", f"{count(usage.inodes)}{more}")
+        yield Line("", "bytes are not measured yet")
+        return
     yield Line("allocated", f"{size(usage.bytes)} ({count(usage.bytes)} bytes){more}")
     yield Line("apparent", f"{size(usage.apparent)}")
     yield Line("inodes", f"{count(usage.inodes)}{more}")

@@ -22,10 +22,12 @@ from textual.timer import Timer
 from textual.widgets import Footer, Input
 from textual.worker import get_current_worker
 
+from app.inventory import HotRow
 from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Outline, Thing
+from app.outline.reveal import Reveal
 from app.scan.kept import Kept
 from app.scan.kept_file import Entry
 from app.screens import keys
@@ -34,6 +36,7 @@ from app.screens.describe import describe
 from app.screens.dialogs import DetailsScreen, ErrorsScreen, HelpScreen
 from app.screens.filter_line import FilterLine
 from app.screens.findings import Findings
+from app.screens.hot import HotScreen
 from app.screens.measuring import Measuring
 from app.screens.messages import CameOrWent, Failed, HeadroomRead, Listed, Marked, Surveyed
 from app.screens.watching import Watch
@@ -41,6 +44,7 @@ from app.screens.wish import Wish
 from app.screens.words import (
     filter_words,
     finished_words,
+    lost_words,
     scanning_words,
     sort_words,
     watching_words,
@@ -79,6 +83,7 @@ class ExploreScreen(Screen[None]):
         self._findings = Findings(self._outline.figures)
         self._details_timer: Timer | None = None
         self._row_before_filter: int | None = None
+        self._reveal: Reveal | None = None
 
     def compose(self) -> ComposeResult:
         ascii = self._wish.ascii
@@ -128,6 +133,7 @@ class ExploreScreen(Screen[None]):
     @on(Surveyed)
     def _take_names(self, message: Surveyed) -> None:
         self._findings.survey = message.survey
+        self._measuring.ask_for(inodes=self._outline.order.column is Column.INODES)
         self._measuring.want(message.units, message.marks)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
         self._show_rows()
@@ -216,6 +222,7 @@ class ExploreScreen(Screen[None]):
 
     @on(UsageTree.Toggled)
     def _toggle(self, message: UsageTree.Toggled) -> None:
+        self._reveal = None
         if self._outline.is_open(message.key):
             self._outline.close(message.key)
         else:
@@ -226,6 +233,7 @@ class ExploreScreen(Screen[None]):
 
     @on(UsageTree.Left)
     def _leave(self, message: UsageTree.Left) -> None:
+        self._reveal = None
         if self._outline.is_open(message.key):
             self._outline.close(message.key)
             self._show_rows()
@@ -244,17 +252,20 @@ class ExploreScreen(Screen[None]):
     @on(Listed)
     def _take_entries(self, message: Listed) -> None:
         key = self._tree.cursor_key
+        self._stay_or_reveal()
         anchor = self._outline.anchor(key) if key is not None else None
         self._outline.attach(message.level)
         if message.level.trouble:
             self._warn(f"{safe(message.level.path)} {message.level.trouble}")
         self._show_rows(self._outline.key_of(anchor) if anchor else None)
+        self._go_on()
 
     def _warn(self, sentence: str) -> None:
         self.notify(sentence, severity="warning", markup=False)
 
     @on(UsageTree.Highlighted)
     def _highlighted(self) -> None:
+        self._stay_or_reveal()
         self._show_trail()
         self._show_headroom()
         self._settle_details()
@@ -311,7 +322,9 @@ class ExploreScreen(Screen[None]):
         """What goes on, and how much is not as it should be."""
         status = self.query_one(StatusLine)
         measuring, findings = self._measuring, self._findings
-        if measuring.news is None:
+        if self._reveal and self._reveal.ended and self._reveal.key == self._tree.cursor_key:
+            status.update_progress(*lost_words(self._reveal.path), busy=False)
+        elif measuring.news is None:
             status.update_progress("reading names; q quits")
         elif self._watch.on and (measuring.watching or not measuring.active):
             growth = self._outline.growths.of(measuring.paths)
@@ -342,6 +355,7 @@ class ExploreScreen(Screen[None]):
 
     def _set_order(self, order: Order) -> None:
         self._outline.sort(order)
+        self._measuring.ask_for(inodes=order.column is Column.INODES)
         self._show_headings()
         self._show_rows()
 
@@ -395,6 +409,41 @@ class ExploreScreen(Screen[None]):
     def action_details(self) -> None:
         """The details on a screen of their own."""
         self.app.push_screen(DetailsScreen(self._sections()))
+
+    def action_hot(self) -> None:
+        """The directories that hold the most by themselves."""
+        figures, order = self._outline.figures, self._outline.order
+        screen = HotScreen(figures, self._findings, self._measuring, order, self._wish.ascii)
+        self.app.push_screen(screen, self._go_to)
+
+    def _go_to(self, spot: HotRow | None) -> None:
+        """Open the tree down to a directory; its listings come one after the other."""
+        if spot:
+            self.action_clear_filter()
+            self._reveal = Reveal(self._outline, spot.unit, spot.answer.path)
+            self._go_on()
+
+    def _stay_or_reveal(self) -> None:
+        """Who moves the cursor while the tree opens wants to be where it is then."""
+        if self._reveal and self._reveal.key != self._tree.cursor_key:
+            self._reveal = None
+            self._show_status()
+
+    def _go_on(self) -> None:
+        reveal = self._reveal
+        if reveal is None or reveal.ended:
+            return
+        place = reveal.go_on()
+        self._show_rows()
+        if reveal.key is None:
+            reveal.key = self._tree.cursor_key
+        else:
+            self._tree.move_to(reveal.key)
+        if place:
+            self._list(place)
+        if reveal.arrived:
+            self._reveal = None
+        self._show_status()
 
     def action_errors(self) -> None:
         """What could not be read."""

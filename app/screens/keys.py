@@ -55,6 +55,12 @@ GROUPS = (
             ),
             _hidden("escape", "clear_filter", "Drop the filter", "drop the filter"),
             Binding("v", "view", "View", tooltip="by owner, or by directory as du shows it"),
+            Binding(
+                "H",
+                "hot",
+                "Hot",
+                tooltip="hot spots: the directories that hold the most themselves",
+            ),
             Binding("i", "details", "Details", tooltip="all of this row, with the evidence"),
             _hidden("E", "errors", "Problems", "what could not be read, and who answered"),
         ),
@@ -88,6 +94,24 @@ GROUPS = (
     ),
 )
 
+#: The keys of the hot spots' screen; its list moves as the tree does.
+HOT = KeyGroup(
+    "hot spots (H)",
+    (
+        Binding(
+            "enter",
+            "go",
+            "Go there",
+            key_display="enter",  # the toolkit's own sign is no ASCII
+            tooltip="back to the tree, and to this directory",
+        ),
+        Binding("s", "sort", "Sort", tooltip="by bytes, or by inodes"),
+        Binding(
+            "escape,q,H", "back", "Back", key_display="esc", tooltip="back to the tree as it was"
+        ),
+    ),
+)
+
 BINDINGS = [binding for group in GROUPS for binding in group.bindings]
 
 _NAMES = {
@@ -105,7 +129,8 @@ _NAMES = {
 def help_sections() -> list[Section]:
     """The page behind ``?``: every group of keys, then the mouse."""
     moving = KeyGroup("move", tuple(Binding.make_bindings(UsageTree.BINDINGS)))
-    pages = [GROUPS[0], moving, *GROUPS[1:]]
+    hot = KeyGroup(HOT.title, tuple(Binding.make_bindings(HOT.bindings)))
+    pages = [GROUPS[0], moving, *GROUPS[1:], hot]
     sections = [Section(group.title, list(_lines(group.bindings))) for group in pages]
     sections[0] = Section(
         sections[0].title, [*sections[0].lines, Line("Ctrl+P", "every command, by its words")]

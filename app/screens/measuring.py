@@ -39,6 +39,7 @@ class Measuring:
     def __init__(self, figures: Figures, growths: Growths, kept: Kept) -> None:
         self.fence: Fence = read_fence()
         self.news: ScanNews | None = None
+        self._inodes_first = False
         self.tally = Tally()
         self.kept = kept
         self._figures, self._growths = figures, growths
@@ -49,6 +50,7 @@ class Measuring:
         self._taken: set[bytes] = set()  # whose figures come from what was kept
         self._job: ScanJob | None = None
         self._undone: dict[bytes, Unit] = {}
+        self._deep = 0  # of the job's units, those that are more than a directory's own files
         self._before: dict[bytes, Mark] = {}
         self._watching = False
         self._measured: list[Entry] = []
@@ -99,7 +101,17 @@ class Measuring:
         if new or doubted:
             self.tally = Tally(len(self._units) - len(self._taken), len(self._taken))
         if walked:
-            self._start(walked)
+            fresh = all(unit.path not in self._figures.results for unit in walked)
+            self._start(walked, self._inodes_first and fresh)
+
+    def ask_for(self, inodes: bool) -> None:
+        """Whether the question is inodes: then new units are counted before they are measured.
+
+        A job that has not measured anything yet but the files beside the things begins anew.
+        """
+        before, self._inodes_first = self._inodes_first, inodes
+        if inodes and not before and self.active and _deep(self._undone.values()) == self._deep:
+            self._start((), inodes_first=True)
 
     def ask(self, paths: Iterable[bytes]) -> tuple[bytes, ...]:
         """These units are to be measured once more; returns those whose marks are wanted first."""
@@ -147,6 +159,7 @@ class Measuring:
             self._undone.pop(result.key, None)
             if result.key in self._before:
                 self._measured.append(Entry(self._before[result.key], result))
+        self._figures.count(news.counted, news.counting.running if news.counting else {})
         if news.done:
             self._ended_at = time.monotonic()
         return shown
@@ -191,15 +204,20 @@ class Measuring:
                 shown.append(result.key)
         return tuple(shown)
 
-    def _start(self, units: Iterable[Unit]) -> None:
+    def _start(self, units: Iterable[Unit], inodes_first: bool = False) -> None:
         wanted = {unit.path: unit for unit in units}
         if self.active:
             undone = {path: unit for path, unit in self._undone.items() if path in self._units}
             wanted = {**undone, **wanted}
         self.close()
         self._undone, self._watching = dict(wanted), False
+        self._deep = _deep(wanted.values())
         self._before = {path: mark for path, mark in self._marks.items() if path in wanted}
         self.fence = read_fence()
-        self._job = ScanJob(tuple(wanted.values()), self.fence)
+        self._job = ScanJob(tuple(wanted.values()), self.fence, inodes_first)
         self._job.start()
         self.news = ScanNews(units_total=len(wanted))
+
+
+def _deep(units: Iterable[Unit]) -> int:
+    return sum(not unit.shallow for unit in units)

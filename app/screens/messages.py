@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from app.inventory import HotRow
 from app.model import Headroom
 from app.outline.levels import Level
+from app.outline.order import Order
 from app.scan.marks import Mark
 from app.scan.walk import Unit
 from app.stores.request import Survey
@@ -49,6 +51,14 @@ class HeadroomRead(Message):
     """How full the filesystems are, by the path that was asked for."""
 
     by_path: dict[bytes, Headroom]
+
+
+@dataclass
+class HotFound(Message):
+    """The fullest directories of what has been measured, in this order."""
+
+    rows: tuple[HotRow, ...]
+    order: Order
 
 
 @dataclass

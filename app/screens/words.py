@@ -29,9 +29,12 @@ def filter_words(words: str) -> str:
 def scanning_words(news: ScanNews, asking: bool) -> tuple[str, ...]:
     """What the scan has found so far; the first word says what still goes on."""
     start = f"scanning {news.units_done} of {news.units_total}"
+    found = f"{count(news.inodes)} inodes, {size(news.bytes)}"
+    if counting := news.counting:
+        start = f"counting inodes {counting.units_done} of {counting.units_total}"
+        found = f"{count(counting.inodes)} inodes, bytes follow"
     if news.stopped:
         return f"{start}: stopping, what was found stays", f"{start}: stopping"
-    found = f"{count(news.inodes)} inodes, {size(news.bytes)}"
     stop = "ctrl+c stops and keeps results"
     ways = (
         f"{start}: {found}, {age(news.elapsed)}; {stop}",
@@ -39,6 +42,23 @@ def scanning_words(news: ScanNews, asking: bool) -> tuple[str, ...]:
         f"{start}; {stop}",
     )
     return (*(f"{way}; {ASKING}" for way in ways[:2]), f"{start}; {ASKING}") if asking else ways
+
+
+def hot_words(rows: int, news: ScanNews | None) -> tuple[str, ...]:
+    """How many directories are listed, and of how much of the scan while it goes on."""
+    listed = f"the {count(rows)} fullest directories" if rows != 1 else "one directory"
+    if news is None:
+        return f"{listed}, each without its subdirectories; Enter goes there", listed
+    so_far = f"{news.units_done} of {news.units_total} scanned"
+    return f"{listed} so far, each without its subdirectories; {so_far}", f"so far: {so_far}"
+
+
+def lost_words(path: bytes) -> tuple[str, ...]:
+    """A directory that was to be gone to is not there any more."""
+    return (
+        f"{safe(path)} is gone; this is the nearest row. R reads everything again",
+        "it is gone; this is the nearest row. R reads all again",
+    )
 
 
 def finished_words(

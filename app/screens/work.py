@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from textual.message import Message
 
+from app.inventory import hot_column, with_owners
 from app.model import Store
 from app.outline.filesystems import headrooms
 from app.outline.levels import Level
+from app.outline.order import Order
 from app.outline.units import unchanging, units_of
+from app.scan.hot import HotSpots
 from app.scan.kept import Kept
 from app.scan.kept_file import Entry
 from app.scan.marks import Mark, marks_of
+from app.scan.tree import UnitResult
 from app.scan.walk import Unit, read_fence
-from app.screens.messages import CameOrWent, Failed, HeadroomRead, Listed, Marked, Surveyed
+from app.screens.messages import (
+    CameOrWent,
+    Failed,
+    HeadroomRead,
+    HotFound,
+    Listed,
+    Marked,
+    Surveyed,
+)
 from app.stores.request import Request
 
 Post = Callable[[Message], object]
@@ -73,6 +85,18 @@ def keep(kept: Kept, measured: Iterable[Entry], paths: Iterable[bytes]) -> None:
 def read_headroom(stores: Sequence[Store], post: Post) -> None:
     """Post how full the data roots' filesystems are now."""
     post(HeadroomRead(headrooms(stores)))
+
+
+def find_hot_spots(
+    spots: HotSpots,
+    results: Mapping[bytes, UnitResult],
+    stores: Sequence[Store],
+    order: Order,
+    post: Post,
+) -> None:
+    """Post the fullest directories of these results, with their owners."""
+    found = spots.of(results.values(), hot_column(order))
+    post(HotFound(with_owners(found, stores), order))
 
 
 def list_place(read: Callable[[], Level], post: Post) -> None:

@@ -63,7 +63,9 @@ def test_every_key_of_the_explorer_has_words_and_a_place() -> None:
 
 def test_the_footer_comes_in_its_order() -> None:
     shown = [binding.description for binding in keys.BINDINGS if binding.show]
-    assert shown == ["Help", "Quit", "Sort", "Filter", "View", "Details", "Rescan", "Watch"]
+    assert shown == [
+        *("Help", "Quit", "Sort", "Filter", "View", "Hot", "Details", "Rescan", "Watch")
+    ]
 
 
 # --- palette --------------------------------------------------------------------------------------
