@@ -140,7 +140,9 @@ def plans(paper: Paper, answers: Sequence[tuple[bytes, Plan]]) -> None:
             # Whole, to be copied.
             paper.fact("command", command)
         paper.facts("references", [_reference_line(paper, one) for one in it.references])
-        paper.facts("evidence", [paper.ids_in(f"{one.source}: {one.says}") for one in it.evidence])
+        root = os.fsdecode(it.wish.root).rstrip("/") + "/"
+        proofs = [f"{one.source.removeprefix(root)}: {one.says}" for one in it.evidence]
+        paper.facts("evidence", [paper.ids_in(words) for words in proofs])
 
 
 def _allowed(it: Plan) -> str:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.plan import Action, Plan, Step, Wish
-from app.cleanup.world import World, held_only_by, listed, of_layers, refused, silent
+from app.cleanup.world import Doubt, World, held_only_by, listed, of_layers, refused, silent
 from app.model import CacheEntry, Kind, Layer, Reference
 
 _ID = re.compile(r"[0-9a-z]{25}")
@@ -24,7 +24,7 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
     going = _with_descendants(owners, entries)
     title = f"build cache {_title(owners, entries)}"
     references = tuple(_references(world, layer, going, owners, entries))
-    if why := _why_not(world, layer, going, entries):
+    if why := next(_against(world, layer, going, entries), None):
         return refused(
             wish,
             title,
@@ -76,27 +76,25 @@ def _with_descendants(owners: Iterable[str], entries: dict[str, CacheEntry]) -> 
     return going
 
 
-def _why_not(
+def _against(
     world: World, layer: Layer, going: set[str], entries: dict[str, CacheEntry]
-) -> tuple[str, str] | None:
+) -> Iterator[Doubt]:
     if words := _mounted(world, layer, going, entries):
-        return words, "wait until the build has ended; one that was killed ends with its process"
+        yield words, "wait until the build has ended; one that was killed ends with its process"
     if world.silence:
-        return silent(world, "build-cache records"), "start the engine, then ask again"
+        yield silent(world, "build-cache records"), "start the engine, then ask again"
     if world.unseen_mounts:
-        return f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
-    missing = sorted(going - entries.keys())
-    unlisted = [*missing, *sorted(_unlisted(going - {*missing}, entries))]
-    if unlisted or not going:
-        words = f"the engine does not list {listed(unlisted)}" if unlisted else "it has no record"
-        return words, "restart the engine, then ask again; `docker builder du` shows what it knows"
-    used = sorted(it for it in going if entries[it].in_use)
-    if used:
-        return f"in use now: record {listed(used)}", "wait until the build has ended"
-    odd = sorted(it for it in going if entries[it].listed and not _ID.fullmatch(it))
-    if odd:
-        return f"{listed(odd)} is no id that can be pruned", "prune with `docker builder prune`"
-    return None
+        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
+    if not going:
+        yield "no record of it is known", "see what `whodiff which` says of it"
+    known = sorted(going & entries.keys())
+    if unlisted := [*sorted(going - entries.keys()), *_unlisted(known, entries)]:
+        words = f"the engine does not list record {listed(unlisted)}"
+        yield words, "restart the engine, then ask again; `docker builder du` shows what it knows"
+    if used := [it for it in known if entries[it].in_use]:
+        yield f"in use now: record {listed(used)}", "wait until the build has ended"
+    if odd := [it for it in known if entries[it].listed and not _ID.fullmatch(it)]:
+        yield f"{listed(odd)} is no id that can be pruned alone", "use `docker builder prune`"
 
 
 def _unlisted(going: Iterable[str], entries: dict[str, CacheEntry]) -> Iterator[str]:

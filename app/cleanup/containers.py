@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import Settings, read_settings
 from app.cleanup.volumes import unknown_users
-from app.cleanup.world import World, held_only_by, named, of_layers, refused, silent
+from app.cleanup.world import Doubt, World, held_only_by, named, of_layers, refused, silent
 from app.model import Container, Kind, Owner, Reference, Role, Volume
 
 #: States in which nothing of a container runs; any other word counts as alive.
@@ -35,7 +35,7 @@ def plan_container(wish: Wish, world: World, id_: str) -> Plan:
     if container is None:
         return refused(wish, f"container {id_[:12]}", "there is no such container (any more)")
     path = _path(world, container)
-    if why := _why_not(world, container):
+    if why := next(_against(world, container), None):
         return refused(
             wish,
             named(container.owner),
@@ -47,20 +47,18 @@ def plan_container(wish: Wish, world: World, id_: str) -> Plan:
     return _allowed(wish, world, container, path)
 
 
-def _why_not(world: World, container: Container) -> tuple[str, str] | None:
-    """The reason and what to do instead, or None."""
+def _against(world: World, container: Container) -> Iterator[Doubt]:
     if world.silence:
-        return silent(world, named(container.owner)), _START
+        yield silent(world, named(container.owner)), _START
     if not any(it.source.startswith("engine: ") for it in container.evidence):
         words = f"the engine does not know {named(container.owner)}"
-        return words, "restart the engine: it loads what it can, and says in its log what it cannot"
+        yield words, "restart the engine: it loads what it can, and says in its log what it cannot"
     if container.owner.state == "removing":
-        return "the engine is removing it already", "wait, then look again"
+        yield "the engine is removing it already", "wait, then look again"
     for layer in world.layers(container.layers):
         if layer.role not in (Role.WRITABLE, Role.INIT):
             words = f"its layer {layer.id} is {layer.role.value}"
-            return f"{words}: {layer.note}" if layer.note else words, "solve that first"
-    return None
+            yield f"{words}: {layer.note}" if layer.note else words, "solve that first"
 
 
 def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Plan:

@@ -8,7 +8,8 @@ filesystems": to change the layers of a mounted overlay is forbidden, its result
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
 from app.cleanup.containers import STOPPED, is_stopped, word_of
@@ -16,7 +17,7 @@ from app.cleanup.overlay_mount import entrance, mounted_at
 from app.cleanup.places import Reached, path_of, reach, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.shell import remove
-from app.cleanup.world import World, listed, named, of_layers, refused
+from app.cleanup.world import Doubt, World, listed, named, of_layers, refused
 from app.model import AS_LAST_SAVED, Evidence, Kind, Layer, Owner, Reference, Role
 from app.stores.containers import ALIVE
 from app.stores.live import LOWER
@@ -28,6 +29,8 @@ _CORRUPTS = {
     Role.BUILD_CACHE: "it belongs to a build-cache layer: removing files there corrupts the builds "
     "and images on it",
 }
+
+_UNREADABLE: Doubt = ("its layer could not be read there", "run whodiff as root")
 
 
 def plan_file(wish: Wish, world: World, layer: Layer, names: Sequence[bytes]) -> Plan:
@@ -79,22 +82,22 @@ def _refused(wish: Wish, layer: Layer, inside: str, why: str, instead: str = "")
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Case:
-    """One path in one container's layer: what the layer has there, what shows beneath it."""
+    """One path in one container's layer.
 
-    def __init__(
-        self,
-        wish: Wish,
-        world: World,
-        layer: Layer,
-        owner: Owner,
-        names: tuple[bytes, ...],
-        inside: str,
-        upper: Look,
-        shows: bool | None,
-    ) -> None:
-        self.wish, self.world, self.layer, self.owner = wish, world, layer, owner
-        self.names, self.inside, self.upper, self.shows = names, inside, upper, shows
+    ``inside`` is the path as the container knows it, ``upper`` what its own layer has there, and
+    ``shows`` whether a layer beneath has something there too (None where nobody can tell).
+    """
+
+    wish: Wish
+    world: World
+    layer: Layer
+    owner: Owner
+    names: tuple[bytes, ...]
+    inside: str
+    upper: Look
+    shows: bool | None
 
     def refused(self, why: str, instead: str = "") -> Plan:
         """Refuse it."""
@@ -119,7 +122,7 @@ class _Case:
                 f"remove it from inside: docker exec {word_of(self.owner.id)} rm ...",
             )
         if self.upper.seen is Seen.UNKNOWN:
-            return self.refused("its layer could not be read there", "run whodiff as root")
+            return self.refused(*_UNREADABLE)
         found = reach(way.base, self.names)
         evidence = Evidence(way.source, "the overlay of this layer is mounted there")
         if self.upper.seen is not Seen.ENTRY:
@@ -140,47 +143,14 @@ class _Case:
         plan = self._plan(found, [words], evidence, typed=True, frees=Frees())
         if self.wish.insisted:
             return plan
-        return Plan(
-            plan.wish,
-            plan.title,
-            path=plan.path,
-            consequences=plan.consequences,
-            references=plan.references,
-            evidence=plan.evidence,
-            confirmation=plan.confirmation,
-            word=plan.word,
-            ask_again=words,
-            filesystem=plan.filesystem,
-        )
+        return replace(plan, steps=(), ask_again=words)
 
     # Not mounted.
 
     def stopped(self) -> Plan:
         """In the layer's own ``diff``, for nothing has it mounted."""
-        state = self.owner.state
-        if state in ALIVE:
-            return self.refused(
-                f"the container is {state}, yet its layer is mounted nowhere",
-                "stop the container, then ask again",
-            )
-        if state not in STOPPED and not state.endswith(AS_LAST_SAVED):
-            return self.refused(
-                f"the container is {state or 'in a state that nobody knows'}", "look again"
-            )
-        if self.upper.seen is Seen.UNKNOWN:
-            return self.refused("its layer could not be read there", "run whodiff as root")
-        if self.upper.seen is Seen.WHITEOUT:
-            return self.refused(
-                "it is a whiteout, which hides a file of the image: without it that file is back",
-                "leave it; it takes next to nothing",
-            )
-        if self.upper.seen is Seen.NOTHING:
-            if self.shows:
-                return self.refused(
-                    "it lies in a layer of the image, not in the container's own",
-                    "remove the image, or the file from inside the running container",
-                )
-            return self.refused("it is not there (any more)")
+        if reason := next(self._against_stopped(), None):
+            return self.refused(*reason)
         found = reach_in_root(
             self.world.path(), (b"overlay2", os.fsencode(self.layer.id), b"diff", *self.names)
         )
@@ -192,6 +162,30 @@ class _Case:
         evidence = Evidence("/proc/*/mountinfo", "its layer is mounted in no namespace")
         sure = is_stopped(self.owner)
         return self._plan(found, notes, evidence, typed=not sure, frees=self._measured())
+
+    def _against_stopped(self) -> Iterator[Doubt]:
+        state = self.owner.state
+        if state in ALIVE:
+            yield (
+                f"the container is {state}, yet its layer is mounted nowhere",
+                "stop the container, then ask again",
+            )
+        if state not in STOPPED and not state.endswith(AS_LAST_SAVED):
+            yield f"the container is {state or 'in a state that nobody knows'}", "look again"
+        if self.upper.seen is Seen.UNKNOWN:
+            yield _UNREADABLE
+        if self.upper.seen is Seen.WHITEOUT:
+            yield (
+                "it is a whiteout, which hides a file of the image: without it that file is back",
+                "leave it; it takes next to nothing",
+            )
+        if self.upper.seen is Seen.NOTHING and self.shows:
+            yield (
+                "it lies in a layer of the image, not in the container's own",
+                "remove the image, or the file from inside the running container",
+            )
+        if self.upper.seen is Seen.NOTHING:
+            yield "it is not there (any more)", "look again"
 
     # Both.
 

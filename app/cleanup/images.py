@@ -8,11 +8,11 @@ images that it was built from; an id is refused while other images were built fr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
-from app.cleanup.world import World, held_only_by, listed, named, of_layers, refused, silent
+from app.cleanup.world import Doubt, World, held_only_by, listed, named, of_layers, refused, silent
 from app.model import Container, ImageInfo, Kind, Layer, Reference, Role
 from app.stores.files import Damage, Folder
 
@@ -60,18 +60,18 @@ def plan_image_layer(wish: Wish, world: World, layer: Layer) -> Plan:
 def _plan(
     wish: Wish, world: World, images: tuple[ImageInfo, ...], title: str, layer: Layer | None = None
 ) -> Plan:
-    family = _Family(world, images)
+    family = _Family(world, images, layer)
     top = next(world.layers(reversed(images[0].layers)), None)
     place = layer or top
     path = place.path if place else b""
-    references = family.references(layer)
+    going = held_only_by(world.store, {(Kind.IMAGE, id_) for id_ in family.gone})
+    references = family.references(layer, going)
     evidence = (
         *(layer.evidence if layer else ()),
         *(it for image in images for it in image.evidence if not layer),
     )
-    if why := _why_not(world, family):
+    if why := next(_against(world, family), None):
         return refused(wish, title, *why, path=path, references=references, evidence=evidence)
-    going = held_only_by(world.store, {(Kind.IMAGE, id_) for id_ in family.gone})
     total = world.frees([*(it.path for it in going), *world.links(it.id for it in going)])
     unknown = not all(it.layers for it in images)
     blocked = [it for it in references if it.kind is Kind.LAYER]
@@ -91,29 +91,28 @@ def _plan(
     )
 
 
-def _why_not(world: World, family: _Family) -> tuple[str, str] | None:
+def _against(world: World, family: _Family) -> Iterator[Doubt]:
     if users := family.users:
         words = listed([named(it.owner) for it in users])
-        return f"in use: {words}", f"remove first, with `docker rm`: {words}"
+        yield f"in use: {words}", f"remove first, with `docker rm`: {words}"
     if world.silence:
-        return silent(world, "images"), _START
+        yield silent(world, "images"), _START
     for image in family.images:
         if not any(it.source.startswith("engine: ") for it in image.evidence):
-            return f"the engine does not know {named(image.owner)}", "restart the engine"
+            yield f"the engine does not know {named(image.owner)}", "restart the engine"
         for layer in world.layers(image.layers):
             if layer.role not in (Role.IMAGE, Role.BUILD_CACHE):
                 note = f": {layer.note}" if layer.note else ""
-                return f"its layer {layer.id} is {layer.role.value}{note}", "solve that first"
+                yield f"its layer {layer.id} is {layer.role.value}{note}", "solve that first"
     if family.built:
         words = f"{listed([named(it.owner) for it in family.built])} were built from it"
-        return words, "remove those first; the engine then removes it by itself"
-    return None
+        yield words, "remove those first; the engine then removes it by itself"
 
 
 class _Family:
     """Images that are to go, who stands on them, and what goes or stays with them."""
 
-    def __init__(self, world: World, images: Iterable[ImageInfo]) -> None:
+    def __init__(self, world: World, images: Iterable[ImageInfo], layer: Layer | None) -> None:
         self.world = world
         self.known = _images(world)
         self.parents = _parents(world, self.known)
@@ -124,7 +123,7 @@ class _Family:
             key=lambda it: (-len(self._ancestors(it.owner.id)), it.owner.id),
         )
         self.wanted = wanted
-        self.users = tuple(_users(world, self.images))
+        self.users = tuple(_users(world, self.images, layer))
         self.gone = self._gone()
 
     def _ancestors(self, id_: str) -> list[str]:
@@ -171,20 +170,27 @@ class _Family:
             for name in names or (image.owner.id,):
                 yield Step(Action.REMOVE_IMAGE, self.world.docker("rmi", name), (name,))
 
-    def references(self, layer: Layer | None) -> tuple[Reference, ...]:
+    def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
         """Containers first, for they would have to go; then what keeps layers of theirs."""
         containers = [
             Reference(Kind.CONTAINER, it.owner.id, it.owner.name, "it stands on it")
             for it in self.users
         ]
         images = [
-            Reference(Kind.IMAGE, it.owner.id, it.owner.name, "it goes: the layer is part of it")
+            Reference(
+                Kind.IMAGE,
+                it.owner.id,
+                it.owner.name,
+                "the layer is part of it: it goes as a whole",
+            )
             for it in self.images
             if layer
         ]
         layers = [it for image in self.images for it in self.world.layers(image.layers)]
-        kept = of_layers([layer] if layer else layers, (Kind.BUILD_CACHE, Kind.LAYER))
-        return (*containers, *images, *kept)
+        kept = of_layers([layer] if layer else layers, (Kind.BUILD_CACHE,))
+        # Whatever stands on a layer that stays does not notice.
+        above = of_layers(going, (Kind.LAYER,))
+        return (*containers, *images, *kept, *above)
 
     def consequences(self, going: tuple[Layer, ...], layer: Layer | None) -> Iterable[str]:
         """The worst first."""
@@ -216,15 +222,16 @@ def _images(world: World) -> Mapping[str, ImageInfo]:
     return {image.owner.id: image for image in world.store.images}
 
 
-def _users(world: World, images: Iterable[ImageInfo]) -> Iterable[Container]:
-    """Containers, running or not, of these images, or standing on their top layers."""
-    images = tuple(images)
+def _users(
+    world: World, images: Sequence[ImageInfo], layer: Layer | None = None
+) -> Iterator[Container]:
+    """Containers, running or not, of these images, or standing on their top layers or ``layer``."""
     ids = {image.owner.id for image in images}
     tops = {image.layers[-1] for image in images if image.layers} - {""}
     standing = {
         it.id
-        for layer in world.layers(tops)
-        for it in layer.references
+        for top in (*world.layers(tops), *((layer,) if layer else ()))
+        for it in top.references
         if it.kind is Kind.CONTAINER
     }
     for container in world.store.containers:

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from app.cleanup.containers import word_of
 from app.cleanup.places import Gone, Unreachable, path_of, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Place, Plan, Step, Wish
-from app.cleanup.proof import YOUNG, Doubt, doubts, evidence, newest_below, open_doubts
+from app.cleanup.proof import YOUNG, doubts, evidence, newest_below, open_doubts
 from app.cleanup.shell import remove
-from app.cleanup.world import World, listed, of_layers, refused
+from app.cleanup.world import Doubt, World, listed, of_layers, refused
 from app.model import Evidence, Kind, Layer, Role
 from app.stores.disk import DiskReading, read_disk
 from app.stores.disk_claims import disk_claims

@@ -28,7 +28,7 @@ def measured(paths: Sequence[bytes]) -> Mapping[bytes, Usage]:
 
 
 def frees(measure: Measure, paths: Sequence[bytes]) -> Frees:
-    """What goes with all of these: inodes that have a hard link elsewhere stay, and are left out."""
+    """What goes with all of these; inodes that have a hard link elsewhere stay."""
     usages = measure(paths) if paths else {}
     total = Frees()
     for path in dict.fromkeys(paths):

@@ -156,18 +156,22 @@ def _plan_overlay2(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
             return _plan_layer(wish, world, layers[name])
         case [name, _] if name in layers and names[1] in _PARTS:
             return _plan_layer(wish, world, layers[name])
-        case [name, "diff" | "merged", *_] if name in layers:
-            return plan_file(wish, world, layers[name], names[2:])
         case [name, *_] if name in layers:
-            owners = listed([named(it) for it in layers[name].owners])
-            return refused(
-                wish,
-                os.fsdecode(b"/".join(names)),
-                "it belongs to the layer itself, which breaks without it",
-                f"remove {owners or 'the layer'} as a whole",
-                evidence=layers[name].evidence,
-            )
+            return _plan_inside_layer(wish, world, layers[name], names[1:])
     return _never(wish, (b"overlay2", *names))
+
+
+def _plan_inside_layer(wish: Wish, world: World, layer: Layer, names: tuple[bytes, ...]) -> Plan:
+    if names[0] in (b"diff", b"merged"):
+        return plan_file(wish, world, layer, names[1:])
+    owners = listed([named(it) for it in layer.owners])
+    return refused(
+        wish,
+        f"{os.fsdecode(b'/'.join(names))} in layer {layer.id}",
+        "it belongs to the layer itself, which breaks without it",
+        f"remove {owners or 'the layer'} as a whole",
+        evidence=layer.evidence,
+    )
 
 
 def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:

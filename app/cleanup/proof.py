@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from app.cleanup.world import World
+from app.cleanup.world import Doubt, World
 from app.model import Evidence, Layer
 from app.stores.files import Damage, Folder
 from app.stores.hints import Host, serving
@@ -20,8 +20,6 @@ YOUNG = 3600.0
 #: ``/proc/<pid>/ns/pid`` of the machine's own processes (Linux include/linux/proc_ns.h,
 #: PROC_PID_INIT_INO).
 _MACHINE = b"pid:[4026531836]"
-
-Doubt = tuple[str, str]
 
 
 def doubts(world: World, layer: Layer) -> Iterator[Doubt]:

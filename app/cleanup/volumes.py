@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
-from app.cleanup.world import World, listed, named, refused, silent
+from app.cleanup.world import Doubt, World, listed, named, refused, silent
 from app.model import Kind, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
@@ -28,7 +28,7 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
     if volume is None:
         return refused(wish, f"volume {name}", "there is no such volume (any more)")
     references = tuple(_references(world, volume))
-    if why := _why_not(world, volume, references):
+    if why := next(_against(world, volume, references), None):
         return refused(
             wish,
             _title(volume),
@@ -74,26 +74,23 @@ def _title(volume: Volume) -> str:
     return f"{'anonymous ' if volume.anonymous else ''}volume {volume.owner.id}"
 
 
-def _why_not(
-    world: World, volume: Volume, references: tuple[Reference, ...]
-) -> tuple[str, str] | None:
+def _against(world: World, volume: Volume, references: tuple[Reference, ...]) -> Iterator[Doubt]:
     users = [it for it in references if it.kind is Kind.CONTAINER]
     if users:
         words = listed([f"container {it.name or it.id[:12]}" for it in users])
-        return f"in use by {words}", f"remove first, with `docker rm`: {words}"
+        yield f"in use by {words}", f"remove first, with `docker rm`: {words}"
     if mounts := [it for it in references if it.kind is Kind.MOUNT]:
-        return f"it is mounted now at {mounts[0].id}", f"unmount it first: umount {mounts[0].id}"
+        yield f"it is mounted now at {mounts[0].id}", f"unmount it first: umount {mounts[0].id}"
     if world.silence:
-        return silent(world, "volumes"), "start the engine, then ask again"
+        yield silent(world, "volumes"), "start the engine, then ask again"
     if world.unseen_mounts:
-        return f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
+        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
     if unsure := unknown_users(world):
-        return f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
+        yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
     if volume.backing.startswith(_UNKNOWN):
-        return f"where its data is, is {volume.backing}", "look at its opts.json"
+        yield f"where its data is, is {volume.backing}", "look at its opts.json"
     if not _NAME.fullmatch(volume.owner.id):
-        return "the engine takes no such name for a volume", "look who made this directory"
-    return None
+        yield "the engine takes no such name for a volume", "look who made this directory"
 
 
 def unknown_users(world: World) -> str:

@@ -18,6 +18,9 @@ from app.stores.mounts import Mount, read_all
 from app.stores.overlay2 import LayerDir, LayerGraph
 from app.stores.survey import BOTH
 
+#: Why something may not be removed, and what to do instead.
+Doubt = tuple[str, str]
+
 #: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
 _GOING_ON = ": going on with the disk alone"
 
@@ -116,7 +119,7 @@ class World:
         return measuring.frees(self.measure, paths)
 
 
-def refused(
+def refused(  # noqa: PLR0913 - the keywords are fields of a Plan
     wish: Wish,
     title: str,
     why: str,
