@@ -43,7 +43,13 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
         title,
         path=layer.path,
         steps=(Step(Action.PRUNE_CACHE, command, ids),),
-        frees=world.frees([*(it.path for it in freed), *world.links(it.id for it in freed)]),
+        frees=world.frees(
+            [
+                *(it.path for it in freed),
+                *world.links(it.id for it in freed),
+                *world.notes_on(freed),
+            ]
+        ),
         consequences=tuple(_consequences(going - owners, layer, freed, entries)),
         references=references,
         evidence=layer.evidence,
@@ -81,6 +87,8 @@ def _against(
 ) -> Iterator[Doubt]:
     if words := _mounted(world, layer, going, entries):
         yield words, "wait until the build has ended; one that was killed ends with its process"
+    names = {layer.id, *(entries[it].layer for it in going if it in entries)} - {""}
+    yield from world.mounted_inside(world.layers(sorted(names)))
     if world.silence:
         yield silent(world, "build-cache records"), "start the engine, then ask again"
     if world.unseen_mounts:

@@ -59,6 +59,7 @@ def _against(world: World, container: Container) -> Iterator[Doubt]:
         if layer.role not in (Role.WRITABLE, Role.INIT):
             words = f"its layer {layer.id} is {layer.role.value}"
             yield f"{words}: {layer.note}" if layer.note else words, "solve that first"
+    yield from world.mounted_inside(world.layers(container.layers))
 
 
 def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Plan:
@@ -111,7 +112,7 @@ def _frees(world: World, container: Container, volumes: tuple[Volume, ...], runn
     who = {(Kind.CONTAINER, container.owner.id)}
     layers = [*world.layers(container.layers), *held_only_by(world.store, who)]
     paths = [layer.path for layer in layers]
-    paths += world.links(layer.id for layer in layers)
+    paths += [*world.links(layer.id for layer in layers), *world.notes_on(layers)]
     paths += [container.directory] if container.directory else []
     mount = world.path("image", world.store.root.driver or "overlay2", "layerdb", "mounts")
     entry = os.path.join(mount, container.owner.id.encode())

@@ -72,8 +72,9 @@ def _plan(
     )
     if why := next(_against(world, family), None):
         return refused(wish, title, *why, path=path, references=references, evidence=evidence)
-    total = world.frees([*(it.path for it in going), *world.links(it.id for it in going)])
-    unknown = not all(it.layers for it in images)
+    total = world.frees(
+        [*(it.path for it in going), *world.links(it.id for it in going), *world.notes_on(going)]
+    )
     blocked = [it for it in references if it.kind is Kind.LAYER]
     typed = len(images) > 1 or bool(blocked)
     return Plan(
@@ -81,7 +82,8 @@ def _plan(
         title,
         path=path,
         steps=tuple(family.steps()),
-        frees=Frees(total.bytes, total.inodes, total.least or unknown),
+        # The engine's notes on the image itself go as well.
+        frees=Frees(total.bytes, total.inodes, least=True),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
         word=word_of(layer.id if layer else images[0].owner.id) if typed else "",
         consequences=tuple(family.consequences(going, layer)),
@@ -107,6 +109,8 @@ def _against(world: World, family: _Family) -> Iterator[Doubt]:
     if family.built:
         words = f"{listed([named(it.owner) for it in family.built])} were built from it"
         yield words, "remove those first; the engine then removes it by itself"
+    for image in family.images:
+        yield from world.mounted_inside(world.layers(image.layers))
 
 
 class _Family:

@@ -25,7 +25,7 @@ _MACHINE = b"pid:[4026531836]"
 def doubts(world: World, layer: Layer) -> Iterator[Doubt]:
     """Every reason not to remove this unreferenced layer's directory, each with the next step."""
     yield from _of_engine(world)
-    yield from mount_doubts(world, layer.id, layer.path)
+    yield from _of_mounts(world, layer)
     yield from _of_age(world, layer)
     yield from _of_transactions(world)
     yield from open_doubts(world, os.fsencode(layer.id), layer.path)
@@ -78,19 +78,14 @@ def _sees_machine(world: World) -> bool:
 # --- mounts and processes -------------------------------------------------------------------------
 
 
-def mount_doubts(world: World, name: str, path: bytes) -> Iterator[Doubt]:
+def _of_mounts(world: World, layer: Layer) -> Iterator[Doubt]:
     """Live mounts of the directory, or inside it, under whatever path it is seen."""
     if world.unseen_mounts:
         yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
-    for use in world.uses(name):
+    for use in world.uses(layer.id):
         point = os.fsdecode(use.point)
         yield f"it is mounted now at {point} as {use.as_what}", f"unmount it first: umount {point}"
-    component = os.fsencode(name)
-    for mount in world.mounts:
-        inside = (mount.point + b"/").startswith(path + b"/")
-        if inside or component in mount.point.split(b"/"):
-            shown = os.fsdecode(mount.point)
-            yield f"something is mounted in it, at {shown}", f"unmount it first: umount {shown}"
+    yield from world.mounted_inside([layer])
 
 
 def open_doubts(world: World, component: bytes, path: bytes) -> Iterator[Doubt]:

@@ -82,6 +82,20 @@ class World:
         """The mounts that use the layer directory ``name`` now, in any namespace."""
         return self._live.get(name, ())
 
+    def mounted_inside(self, layers: Iterable[Layer]) -> Iterator[Doubt]:
+        """What is mounted inside these layers' directories, but for their own ``merged``.
+
+        Whoever removes the directory, the engine too, would go on into what is mounted there.
+        """
+        for layer in layers:
+            name, inside = os.path.basename(layer.path), layer.path + b"/"
+            for mount in self.mounts:
+                own = mount.fstype == "overlay" and name in mount.upper.split(b"/")
+                point = mount.point + b"/"
+                if not own and (point.startswith(inside) or name in point.split(b"/")):
+                    shown = os.fsdecode(mount.point)
+                    yield f"something is mounted in it, at {shown}", f"unmount it: umount {shown}"
+
     @cached_property
     def _live(self) -> dict[str, tuple[Use, ...]]:
         directories = {name: LayerDir(name, it.path) for name, it in self.store.layers.items()}
@@ -109,6 +123,13 @@ class World:
             path = os.path.join(self.path("overlay2", "l"), token.encode())
             if name in wanted and os.path.islink(path):
                 yield path
+
+    def notes_on(self, layers: Iterable[Layer]) -> Iterator[bytes]:
+        """The directories in layerdb that go with these layers: the evidence names them."""
+        for layer in layers:
+            for it in layer.evidence:
+                if it.source.endswith("/cache-id"):
+                    yield os.path.dirname(os.fsencode(it.source))
 
     def path(self, *names: str | bytes) -> bytes:
         """A path below the data root."""

@@ -151,7 +151,8 @@ def test_an_unused_image_goes_by_its_tags(plan: Planner, truth: Truth) -> None:
     found = plan(of(truth, Subject.IMAGE, image.id))
     assert found.allowed
     assert [step.ids for step in found.steps] == [("acme/sealed:1",)]
-    assert found.frees.inodes == du(layer(truth, image.directories[0])) + 1
+    assert found.frees.inodes > du(layer(truth, image.directories[0]))
+    assert found.frees.least
     assert found.confirmation is Confirmation.PLAIN
     by_layer = plan(layer(truth, image.directories[0]))
     assert [step.ids for step in by_layer.steps] == [("acme/sealed:1",)]
