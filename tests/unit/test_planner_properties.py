@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.cleanup.plan import Action, Plan, Subject, Wish
 from app.cleanup.planner import make_plan
+from app.demo.ids import cache_id
 from app.model import Kind, Problem, Role, Usage
 from app.stores.assemble import assemble
 from app.stores.request import Survey
@@ -50,6 +51,12 @@ class World:
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     host = draw(hosts())
+    for number, pick in enumerate(draw(st.lists(st.integers(0, 9), max_size=3))):
+        if host.records:
+            below = host.records[pick % len(host.records)]
+            own = below.directory or host.directory(below.chain_id)
+            name = host.add_directory(cache_id(f"child directory {number}"), own)
+            host.add_record(f"child {number}", directory=name, parent=below.id)
     names = sorted(host.directories)
     uses = st.sampled_from(("upper", "lower", "token", "relative", "bind", "inside"))
     mounted = draw(st.dictionaries(st.sampled_from(names), uses, max_size=2))
