@@ -172,6 +172,7 @@ class _Case:
             )
         if state not in STOPPED and not state.endswith(AS_LAST_SAVED):
             yield f"the container is {state or 'in a state that nobody knows'}", "look again"
+        yield from self.world.mounted_inside([self.layer])
         if self.upper.seen is Seen.UNKNOWN:
             yield _UNREADABLE
         if self.upper.seen is Seen.WHITEOUT:

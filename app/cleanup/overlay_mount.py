@@ -36,8 +36,7 @@ def entrance(world: World, layer: Layer) -> Entrance | None:
         if _is_upper(mount, layer) and mount.root == b"/" and _leads_to(mount.point, mount):
             return Entrance(mount.point, "/proc/self/mountinfo")
     for mount in overlays_of(world, layer):
-        # The last dot is for those who open the base without following a link.
-        base = b"/proc/%d/root/." % mount.pid
+        base = b"/proc/%d/root" % mount.pid
         if mount.point == b"/" and mount.root == b"/" and _leads_to(base, mount):
             return Entrance(base, f"/proc/{mount.pid}/mountinfo")
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pathlib import Path
 from app.cleanup.plan import Place
 from app.stores.mounts import read_own
 
+#: The one link that is followed: the root of a running container, as the kernel keeps it.
+_ROOT_OF_PROCESS = re.compile(rb"/proc/[0-9]+/root")
 _ENTRY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = _ENTRY | os.O_DIRECTORY
 
@@ -57,7 +60,8 @@ def reach(base: bytes, names: Sequence[bytes]) -> Reached:
     """The place at ``names`` below ``base``. Raises Unreachable, Gone."""
     if not names or any(name in (b"", b".", b"..") or {0, 0x2F} & {*name} for name in names):
         raise Unreachable("is no path below its base")
-    descriptor = _opened(base, _DIRECTORY, None, base)
+    entered = base + b"/." if _ROOT_OF_PROCESS.fullmatch(base) else base
+    descriptor = _opened(entered, _DIRECTORY, None, base)
     try:
         origin = os.fstat(descriptor)
         mount = _mount_id(descriptor)

@@ -107,6 +107,9 @@ def _of_age(world: World, layer: Layer) -> Iterator[Doubt]:
     for path in (layer.path, os.path.join(layer.path, b"diff")):
         try:
             changed = os.lstat(path).st_mtime
+        except FileNotFoundError:
+            # A removal of it was interrupted; its directory has the newest time then.
+            continue
         except OSError as error:
             yield f"{os.fsdecode(path)} cannot be examined ({error.strerror})", "look again"
             continue

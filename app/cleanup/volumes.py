@@ -12,8 +12,8 @@ from app.cleanup.world import Doubt, World, listed, named, refused, silent
 from app.model import Kind, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
-#: moby daemon/volume/local/local.go, names.RestrictedNamePattern.
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+#: moby daemon/names/names.go RestrictedNamePattern.
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _UNKNOWN = "not known"
 
 

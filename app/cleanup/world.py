@@ -22,7 +22,7 @@ from app.stores.survey import BOTH
 Doubt = tuple[str, str]
 
 #: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
-_GOING_ON = ": going on with the disk alone"
+_GOING_ON = "going on with the disk alone"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,9 @@ class World:
         _, _, reason = self.store.witnesses.partition(": ")
         if reason == "--offline":
             return "it was not asked (--offline)"
-        return reason.split(_GOING_ON)[0] or "it does not answer for this data root"
+        return (
+            reason.partition(_GOING_ON)[0].rstrip(" ;:.") or "it does not answer for this data root"
+        )
 
     @property
     def unheard(self) -> str:
