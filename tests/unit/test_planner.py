@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Action, Confirmation, Plan, Subject, Wish
+from app.cleanup.plan import Action, Confirmation, Plan, Subject, Wish, changes
 from app.cleanup.planner import fresh_plan, make_plan, wish_for
 from app.demo.containers import write_log
 from app.demo.content import DAY, put_text, set_age
@@ -125,6 +125,17 @@ def test_odd_worlds_raise_nothing(root: SmallRoot, tmp_path: Path) -> None:
         assert "there is no such" in answer.refused_because
     request = Request((bytes(tmp_path / "none"),), None, True, {})
     assert "cannot be opened" in fresh_plan(gone, request).refused_because
+
+
+def test_a_fresh_plan_surveys_anew(root: SmallRoot) -> None:
+    put_text(root.container.log, "a line\n")
+    request = Request((bytes(root.path),), None, True, {})
+    wish = Wish(Subject.PATH, bytes(root.path), path=bytes(root.container.log))
+    shown = fresh_plan(wish, request)
+    assert shown.allowed
+    assert changes(shown, fresh_plan(wish, request)) == ()
+    write_log(root.container.log, 1000, rotated=1)
+    assert changes(shown, fresh_plan(wish, request))
 
 
 # --- what nothing refers to -----------------------------------------------------------------------
@@ -325,6 +336,14 @@ def test_a_layer_is_not_touched_while_some_mount_has_it(root: SmallRoot) -> None
     stopped = with_state(root, "exited")
     answer = plan(root, root.container.layer.diff / "own", survey=stopped, mounts=(line,))
     assert "mounted" in answer.refused_because
+
+
+def test_what_is_mounted_inside_a_stopped_layer_is_never_reached(root: SmallRoot) -> None:
+    put_text(root.container.layer.diff / "own/x", "x")
+    line = bind(f"{root.container.layer.path}/diff/own/deep", "/srv")
+    stopped = with_state(root, "exited")
+    answer = plan(root, root.container.layer.diff / "own", survey=stopped, mounts=(line,))
+    assert "something is mounted in it" in answer.refused_because
 
 
 def test_what_was_swapped_since_it_was_seen_stays(root: SmallRoot) -> None:
