@@ -17,7 +17,7 @@ from typing import NoReturn
 from app import __version__
 from app.scan import ScanError, core_name
 
-COMMANDS = ("which", "report", "du")
+COMMANDS = ("which", "report", "du", "plan")
 
 #: Options whose value is a word of its own: it is no command, whatever it spells.
 _WITH_VALUE = ("--data-root", "--host", "--sort", "--top")
@@ -29,6 +29,7 @@ commands:
   whodiff which PATH...   whose is this path, short id or l/ token
   whodiff report          every layer with owner, bytes, inodes
   whodiff du PATH...      bytes, apparent bytes and inodes of any directory, hard links once
+  whodiff plan PATH...    what removing it would do, by which call; changes nothing
 
 `whodiff COMMAND --help` lists the options of a command.
 
@@ -116,6 +117,8 @@ def _command(options: argparse.Namespace) -> int:
             return commands.which(options)
         case "du":
             return commands.du(options)
+        case "plan":
+            return commands.plan(options)
         case _:
             return commands.print_report(options)
 
@@ -157,7 +160,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for index in _words(arguments):
         word = arguments[index]
         if word in COMMANDS:
-            parser = {"which": _which, "report": _report, "du": _du}[word]()
+            parser = {"which": _which, "report": _report, "du": _du, "plan": _plan}[word]()
             rest = [*arguments[:index], *arguments[index + 1 :]]
             return parser.parse_args(rest, argparse.Namespace(command=word))
         if "/" not in word and not os.path.lexists(word):
@@ -254,6 +257,19 @@ def _du() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="any directory or file")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     parser.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    return parser
+
+
+def _plan() -> argparse.ArgumentParser:
+    parser = _parser("plan", "What would removing it do? Changes nothing.")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a layer directory, a file in one, a volume, a log, a short id, an l/ token",
+    )
+    _add_root_options(parser)
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
     return parser
 
 

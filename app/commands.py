@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from app import documents, report
+from app.cleanup.plan import Plan
+from app.cleanup.planner import make_plan, wish_for
 from app.inventory import hot_rows, take_inventory, unreadable_paths
 from app.model import Problem, Role, Store, Usage
 from app.outline.figures import Figures
@@ -244,3 +246,29 @@ def du(options: argparse.Namespace) -> int:
     entries = sum(usage.unreadable for usage in rows.values())
     report.complain_unreadable(unreadable, entries)
     return FAILED if entries else status
+
+
+# --- plan -----------------------------------------------------------------------------------------
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print what each removal would do. A refusal is an answer; 1 when a path matched nothing."""
+    try:
+        found = _surveyed(options)
+    except _Failed as failed:
+        report.complain(str(failed))
+        return FAILED
+    plans: list[tuple[bytes, Plan]] = []
+    status = ANSWERED
+    for asked in map(os.fsencode, options.paths):
+        wishes = wish_for(asked, found)
+        plans += ((asked, make_plan(wish, found)) for wish in wishes)
+        if not wishes:
+            report.complain(lookup(asked, found.stores)[0].note)
+            status = NOTHING
+    if options.json:
+        print(documents.dump([documents.plan(asked, it) for asked, it in plans]))
+    else:
+        report.plans(Paper.on_stdout(options.ascii), plans)
+    report.complaints([*found.problems, *(it for it in _problems(found) if it.hides_owners)])
+    return status
