@@ -399,10 +399,12 @@ class _Reading:
             foreign=found.foreign,
             notes=tuple(notes),
             sure=found.sure and not doubts,
-            interrupted=self._is_interrupted(found, doubts, here),
+            interrupted=self._is_interrupted(found, tokens, doubts, here),
         )
 
-    def _is_interrupted(self, found: _Found, doubts: list[str], here: list[str]) -> bool:
+    def _is_interrupted(
+        self, found: _Found, tokens: dict[str, str], doubts: list[str], here: list[str]
+    ) -> bool:
         """Whether a removal ended early, and nothing else is the matter.
 
         The link in ``l/`` goes first, and it is made before the ``link`` file: so where only the
@@ -412,7 +414,8 @@ class _Reading:
             return False
         if found.bare:
             return not doubts
-        return bool(found.link) and found.link not in self.links and len(doubts) == 1
+        is_missing = found.link not in self.links and tokens.get(found.link) == found.name
+        return is_missing and len(doubts) == 1
 
     def _token_doubts(
         self, found: _Found, tokens: dict[str, str], here: list[str]
