@@ -135,7 +135,7 @@ class EngineCalls:
         if refused and refused.gone:
             return f"{_begin(what)} was gone already."
         return (
-            f"{_begin(what)} is gone, though the engine said otherwise ({refused})."
+            f"{_begin(what)} is gone, though the engine did not say so ({refused})."
             if refused
             else ""
         )
@@ -160,7 +160,7 @@ class EngineCalls:
         if left:
             raise CallFailed(f"The engine did not remove {what}: {refused}; {look}.")
         if refused:
-            return f"{_begin(what)}: gone, though the engine broke off ({refused})."
+            return f"{_begin(what)}: gone, though the engine did not say so ({refused})."
         raise CallFailed(
             f"The engine did not say that it removed {what}, and does not list it now; {look}."
         )
