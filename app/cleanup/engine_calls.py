@@ -42,14 +42,17 @@ class EngineCalls:
     """Calls to the engine at ``url``; each one is a conversation of its own.
 
     ``patience`` bounds a removal, for a container of millions of files takes long; ``timeout``
-    every question; ``recovery`` is how long an engine that restarts is waited for. Seconds. The
-    removals return a sentence where something was odd, else ``""``, and raise CallFailed.
+    every question; ``recovery`` is how long an engine that restarts is waited for. Seconds.
+    ``may_send`` is asked right before an order is sent, for a conversation can take a while to
+    begin. The removals return a sentence where something was odd, else ``""``; they raise
+    CallFailed.
     """
 
     url: str
     patience: float = 1800.0
     timeout: float = 10.0
     recovery: float = 15.0
+    may_send: Callable[[], bool] = lambda: True
 
     def root(self) -> bytes:
         """The data root that the engine serves. Raises CallFailed."""
@@ -168,6 +171,8 @@ class EngineCalls:
     def _send(self, order: Callable[[Talk], object]) -> tuple[object, CallError | None]:
         """Give the order once: the answer, or what went wrong. Raises CallFailed if not sent."""
         with self._talking(self.patience + 3 * self.timeout) as talk:
+            if not self.may_send():
+                raise CallFailed("Stopped before the engine was told; nothing was sent.")
             try:
                 return talk.call(lambda: order(talk), self.patience), None
             except CallError as error:

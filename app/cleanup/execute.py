@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
-from threading import Thread
+from dataclasses import dataclass, field, replace
+from threading import Lock, Thread
 
 from app.cleanup.engine_calls import CallFailed, EngineCalls, same_root
 from app.cleanup.erase import erase, truncate
@@ -162,10 +162,11 @@ class _Execution:
         """One call, in a thread of its own: who says stop does not wait for the engine."""
         self._progress.current = step.command
         answer: Future[str] = Future()
+        gate = _Gate()
 
         def call() -> None:
             try:
-                answer.set_result(self._call(step))
+                answer.set_result(self._call(step, replace(self._calls, may_send=gate.go_through)))
             except BaseException as error:
                 answer.set_exception(error)
 
@@ -173,34 +174,61 @@ class _Execution:
         Thread(target=call, name="whodiff-engine-call", daemon=True).start()
         while not wait([answer], timeout=_LOOK).done:
             if self._progress.stopped:
-                return _Done(
-                    "Stopped waiting: the engine was told already and goes on with it "
-                    f"({step.command}); look again in a while."
-                )
+                return _Done(_left(step, in_time=gate.close()))
         try:
             note = answer.result()
         except CallFailed as why:
             return _Done(str(why))
         return _Done(notes=(note,) if note else ())
 
-    def _call(self, step: Step) -> str:
+    def _call(self, step: Step, calls: EngineCalls) -> str:
         """Raises CallFailed."""
-        root = self._calls.root()
+        root = calls.root()
         if not same_root(root, self._plan.wish.root):
             raise CallFailed(
                 f"Nothing was sent to the engine: it keeps its data in {os.fsdecode(root)}, not in "
                 f"{os.fsdecode(self._plan.wish.root)}. Name the right one with --host."
             )
         if step.action is Action.PRUNE_CACHE:
-            return self._calls.prune_cache(step.ids)
+            return calls.prune_cache(step.ids)
         if len(step.ids) != 1:
             raise CallFailed("A step that names not one thing was not sent. Look at it again.")
         (one,) = step.ids
         if step.action is Action.REMOVE_CONTAINER:
-            return self._calls.remove_container(one, step.force, step.volumes)
+            return calls.remove_container(one, step.force, step.volumes)
         if step.action is Action.REMOVE_IMAGE:
-            return self._calls.remove_image(one)
-        return self._calls.remove_volume(one)
+            return calls.remove_image(one)
+        return calls.remove_volume(one)
+
+
+class _Gate:
+    """Between who says stop and an order that is about to be sent: one of them comes first."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._sent = False
+        self._closed = False
+
+    def go_through(self) -> bool:
+        """Whether the order may be sent; then it counts as sent."""
+        with self._lock:
+            self._sent = not self._closed
+            return self._sent
+
+    def close(self) -> bool:
+        """From now on nothing is sent; whether that came in time."""
+        with self._lock:
+            self._closed = True
+            return not self._sent
+
+
+def _left(step: Step, *, in_time: bool) -> str:
+    if in_time:
+        return f"Stopped before the engine was told; this was not done: {step.command}."
+    return (
+        "Stopped waiting: the engine was told already and goes on with it "
+        f"({step.command}); look again in a while."
+    )
 
 
 def _stopped(steps_done: int, steps: int) -> str:

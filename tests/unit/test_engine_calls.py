@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
@@ -21,7 +22,7 @@ IMAGE = "sha256:" + "ab" * 32
 TAG = "acme/web:2.4.1"
 VOLUME = "data"
 RECORDS = ("a" * 25, "b" * 25)
-QUICK = {"patience": 0.6, "timeout": 1.5, "recovery": 0.2}
+QUICK: dict[str, Any] = {"patience": 0.6, "timeout": 1.5, "recovery": 0.2}
 
 #: For each kind: the request, where the engine is asked, its word for what is not there, the call.
 KINDS: dict[str, tuple[str, str, str, Callable[[EngineCalls], str]]] = {
@@ -262,6 +263,14 @@ def test_another_engine_is_told_nothing(stub: StubEngine, kind: str) -> None:
     assert "podman" in said
     assert "disk alone" not in said
     assert not any(it.startswith("DELETE") for it in stub.asked)
+
+
+def test_what_must_not_be_sent_any_more_is_not(stub: StubEngine, kind: str) -> None:
+    calls = EngineCalls(stub.url, **QUICK, may_send=lambda: False)
+    assert "nothing was sent" in failure(lambda: KINDS[kind][3](calls))
+    assert stub.asked
+    assert "nothing was sent" in failure(lambda: calls.prune_cache(RECORDS))
+    assert not any(it.startswith(("DELETE", "POST")) for it in stub.asked)
 
 
 def test_the_root_that_it_serves(stub: StubEngine, captures: Path, tmp_path: Path) -> None:

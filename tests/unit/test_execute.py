@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,17 @@ from tests.unit.scan_trees import flood
 ID = "ab" * 32
 
 
+@dataclass(frozen=True)
 class Engine(EngineCalls):
     """Answers at once and remembers what it was told; its URL is the data root that it serves."""
 
-    @property
-    def told(self) -> list[tuple[object, ...]]:
-        """The calls, in their order."""
-        calls: list[tuple[object, ...]] = self.__dict__.setdefault("calls", [])
-        return calls
+    told: list[tuple[object, ...]] = field(default_factory=list)
 
     def root(self) -> bytes:
         return os.fsencode(self.url)
 
     def _note(self, *call: object) -> str:
+        assert self.may_send()
         self.told.append(call)
         return ""
 
@@ -305,25 +303,33 @@ def test_what_was_odd_at_the_engine_is_a_note(root: bytes) -> None:
     assert "Volume data was gone already." in done.notes
 
 
-def test_stop_does_not_wait_for_the_engine(root: bytes) -> None:
-    over, progress = threading.Event(), Progress()
+@pytest.mark.parametrize("sent", [True, False])
+def test_stop_does_not_wait_for_the_engine(root: bytes, sent: bool) -> None:
+    over, progress, may = threading.Event(), Progress(), []
 
     class Hanging(Engine):
         def remove_container(self, id: str, force: bool, volumes: bool) -> str:
+            if sent:
+                may.append(self.may_send())
             progress.stop()
             over.wait(60)
-            return super().remove_container(id, force, volumes)
+            if not sent:
+                may.append(self.may_send())
+            ended.set()
+            return f"{id} {force} {volumes}"
 
-    hanging = Hanging(os.fsdecode(root))
+    ended = threading.Event()
     step = Step(Action.REMOVE_CONTAINER, "docker rm web", ids=(ID,))
     try:
-        done = carry_out(plan(root, step), hanging, progress=progress)
-        assert not hanging.told
+        done = carry_out(plan(root, step), Hanging(os.fsdecode(root)), progress=progress)
     finally:
         over.set()
     assert not done.done
-    assert "goes on with it" in done.why
     assert "docker rm web" in done.why
+    assert ("goes on with it" if sent else "before the engine was told") in done.why
+    # What was not sent before the stop is not sent after it either.
+    assert ended.wait(60)
+    assert may == [sent]
 
 
 def test_a_mistake_of_whodiffs_own_is_not_hidden_and_stands_in_the_journal(
