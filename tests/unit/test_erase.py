@@ -33,15 +33,23 @@ from tests.unit.removals import (
 )
 from tests.unit.scan_trees import Step, flood, make, mounted, names, scratch, steps
 
-ROUNDS = 3000
+ROUNDS = 2000
 HOSTILE = """
-import os, sys
+import os, shutil, sys
 os.chdir(sys.argv[1])
 outside = sys.argv[2]
 print("ready", flush=True)
 n = 0
 while True:
     n += 1
+    for junk in os.listdir(".") if n % 10 == 0 else ():
+        if os.path.islink(junk):
+            try:
+                os.unlink(junk)
+            except OSError:
+                pass
+        elif junk not in ("a", "b"):
+            shutil.rmtree(junk, ignore_errors=True)
     for name in ("a", "b/c", "b"):
         aside = f"aside-{n % 3}"
         for act in (
@@ -317,21 +325,56 @@ def test_what_vanishes_meanwhile_is_fine(root: bytes) -> None:
             put(root + b"/top/%02d/file" % number)
 
 
+@pytest.mark.parametrize("held", [1, 2, 64])
+@pytest.mark.parametrize("moved", [b"b", b"b/c", b"b/c/d"])
 def test_a_directory_that_is_moved_away_is_not_followed_up(
+    moved: bytes, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new neighbours are none of ours, though the way up leads to them now."""
+    monkeypatch.setattr(emptying, "_OPEN", held)
+    for moment in range(1, 30):
+        with scratch() as root:
+            os.makedirs(root + b"/top/a/b/c/d/e/f")
+            kept = {put(root + b"/elsewhere/" + name) for name in (b"canary", b"c2/canary")}
+
+            def move(root: bytes = root) -> None:
+                way = root + b"/top/a/" + moved
+                if os.path.exists(way):
+                    os.rename(way, root + b"/elsewhere/" + os.path.basename(way))
+
+            where = place(root, b"top")
+            erase(where, Watched(moment, move))
+            assert all(os.path.exists(it) for it in kept), moment
+            if os.path.exists(root + b"/top"):
+                assert erase(where, Progress()).complete
+
+
+def test_what_is_put_into_a_directory_that_was_emptied_and_moved_away_stays(
     root: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its new neighbours are none of ours, though the way up leads there now."""
-    monkeypatch.setattr(emptying, "_OPEN", 1)
-    os.makedirs(root + b"/top/a/b/c/d")
-    canary = put(root + b"/elsewhere/b-canary")
+    put(root + b"/top/a/file")
+    inode, scandir = os.stat(root + b"/top/a").st_ino, os.scandir
+    canary = root + b"/elsewhere/canary"
 
-    def move() -> None:
-        os.rename(root + b"/top/a/b/c", root + b"/elsewhere/c")
+    class Listing:
+        """Moves the directory away when it was read to its end."""
 
-    result = erased(root, b"top", progress=Watched(6, move))
-    assert os.path.exists(canary)
-    assert not result.complete or not os.path.exists(root + b"/top")
-    assert erased(root, b"top").complete if os.path.exists(root + b"/top") else True
+        def __init__(self, descriptor: int) -> None:
+            self._is_it = os.fstat(descriptor).st_ino == inode
+            self._inner = scandir(descriptor)
+            self.close = self._inner.close
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            yield from self._inner
+            if self._is_it and not os.path.exists(canary):
+                os.rename(root + b"/top/a", root + b"/elsewhere")
+                put(canary)
+                put(root + b"/top/a/another")
+
+    monkeypatch.setattr(os, "scandir", Listing)
+    assert erased(root, b"top").complete
+    monkeypatch.undo()
+    assert entries(root) == {b"elsewhere", b"elsewhere/canary"}
 
 
 # --- mounts ---------------------------------------------------------------------------------------
