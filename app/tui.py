@@ -6,14 +6,19 @@ import argparse
 import os
 from collections.abc import Iterable
 from functools import partial
+from importlib import import_module
 
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.screen import Screen
 
 from app import __version__
+from app.cleanup.outcome import Outcome, Progress
+from app.cleanup.plan import Plan
+from app.cleanup.plan import Wish as Asked
 from app.outline.order import Column
 from app.screens.explore import ExploreScreen
+from app.screens.removal import Removal
 from app.screens.wish import Wish
 from app.stores.request import Request
 from styles import sheet, themes
@@ -27,9 +32,11 @@ class WhodiffApp(App[int]):
     TITLE = f"whodiff {__version__}"
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, removal: Removal | None = None) -> None:
+        """``removal`` is what the cleanup room does for this wish, unless it is given."""
         super().__init__(ansi_color=themes.native_colors(os.environ))
         self._wish = wish
+        self._removal = removal or removal_for(wish)
         if wish.ascii:
             self.add_class("-ascii")
             use_ascii_scrollbars()
@@ -39,7 +46,7 @@ class WhodiffApp(App[int]):
         self.theme = themes.fitting(self.console.color_system, self.no_color)
 
     def get_default_screen(self) -> Screen[None]:
-        return ExploreScreen(self._wish)
+        return ExploreScreen(self._wish, self._removal)
 
     def action_command_palette(self) -> None:
         """Search all commands; the toolkit's own invitation to do so is no ASCII."""
@@ -57,6 +64,34 @@ class WhodiffApp(App[int]):
         yield SystemCommand("Theme", "other colours; one of high contrast", self.search_themes)
 
 
+def removal_for(wish: Wish) -> Removal:
+    """The cleanup room for the explorer: each call looks at the world as it is then.
+
+    It is imported when the first plan is asked for: the first frame does not wait for it.
+    """
+
+    def plan(asked: Asked) -> Plan:
+        fresh_plan = import_module("app.cleanup.planner").fresh_plan
+        made: Plan = fresh_plan(asked, wish.request)
+        return made
+
+    def run(shown: Plan, progress: Progress) -> Outcome:
+        execute = import_module("app.cleanup.execute").execute
+        calls = import_module("app.cleanup.engine_calls").EngineCalls
+        journal = import_module("app.cleanup.journal").Journal
+        url = import_module("app.stores.engine").engine_url
+        came: Outcome = execute(
+            shown,
+            partial(plan, shown.wish),
+            calls(url(wish.request.host, wish.request.environ)),
+            progress,
+            journal(wish.journal),
+        )
+        return came
+
+    return Removal(plan, run)
+
+
 def explore(options: argparse.Namespace) -> int:
     """Draw the explorer until it is left; returns the exit status."""
     wish = Wish(
@@ -64,6 +99,8 @@ def explore(options: argparse.Namespace) -> int:
         Column(options.sort) if options.sort else None,
         options.apparent,
         options.ascii,
+        options.read_only,
+        options.journal,
     )
     app = WhodiffApp(wish)
     app.run(mouse=not options.no_mouse)

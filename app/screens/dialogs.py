@@ -68,6 +68,13 @@ class ErrorsScreen(_Dialog):
     CSS = sheet("errors")
 
 
+class ResultScreen(_Dialog):
+    """What came of a removal."""
+
+    CSS = sheet("removal")
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "dismiss", "Close", show=False)]
+
+
 class HelpScreen(_Dialog):
     """The keys, made from the bindings themselves."""
 

@@ -6,6 +6,7 @@ the one and polls the other, and puts both into the outline that the tree shows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -24,6 +25,7 @@ from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Outline, Thing
+from app.outline.units import units_changed
 from app.screens import keys
 from app.screens import work as background
 from app.screens.describe import describe
@@ -32,8 +34,16 @@ from app.screens.filter_line import FilterLine
 from app.screens.findings import Findings
 from app.screens.measuring import Measuring
 from app.screens.messages import Failed, HeadroomRead, Listed, Surveyed
+from app.screens.removal import Removal, remove
+from app.screens.wanted import wish_for_row
 from app.screens.wish import Wish
-from app.screens.words import filter_words, finished_words, scanning_words, sort_words
+from app.screens.words import (
+    filter_words,
+    finished_words,
+    marked_words,
+    scanning_words,
+    sort_words,
+)
 from app.text import safe
 from widgets.details_pane import DetailsPane, Section
 from widgets.headroom_bar import HeadroomBar
@@ -45,6 +55,7 @@ POLL = 0.1  # seconds between two looks at the scan
 IDLE = 1.0  # seconds between two looks at the clock while nothing is measured
 HEADROOM = 5.0  # seconds between two looks at the filesystems
 SETTLE = 0.08  # seconds the cursor rests before the details follow
+NOTICE = 8.0  # seconds that a notice stays, unless the cursor moves
 
 
 class ExploreScreen(Screen[None]):
@@ -56,9 +67,12 @@ class ExploreScreen(Screen[None]):
     ]
     BINDINGS: ClassVar[list[BindingType]] = list(keys.BINDINGS)
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, removal: Removal) -> None:
         super().__init__()
         self._wish = wish
+        self._removal = removal
+        self._removing = False
+        self._removed: tuple[bytes, ...] = ()
         self._outline = Outline(
             Order(wish.column or Column.BYTES, wish.column is not Column.NAME, wish.apparent)
         )
@@ -66,6 +80,7 @@ class ExploreScreen(Screen[None]):
         self._measuring = Measuring(self._outline.figures)
         self._findings = Findings(self._outline.figures)
         self._details_timer: Timer | None = None
+        self._notice_timer: Timer | None = None
         self._row_before_filter: int | None = None
 
     def compose(self) -> ComposeResult:
@@ -110,8 +125,19 @@ class ExploreScreen(Screen[None]):
         self._findings.survey = message.survey
         self._measuring.want(message.units)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
+        self._measure_changed(message)
         self._show_rows()
         self._show_status()
+
+    def _measure_changed(self, message: Surveyed) -> None:
+        """After a removal: what lay beside the removed things, and nothing else."""
+        if not self._removed:
+            return
+        units = units_changed(message.units, self._removed)
+        for place in self._outline.places(units):
+            self._list(place)
+        self._measuring.again(units)
+        self._removed = ()
 
     @on(Failed)
     def _give_up(self, message: Failed) -> None:
@@ -199,13 +225,29 @@ class ExploreScreen(Screen[None]):
         self._outline.attach(message.level)
         if message.level.trouble:
             self._warn(f"{safe(message.level.path)} {message.level.trouble}")
-        self._show_rows(self._outline.key_of(anchor) if anchor else None)
+        keep = self._outline.key_of(anchor) if anchor else None
+        if anchor and keep is None and len(self._outline):  # it is gone: stay where it was
+            keep = self._outline.key_at(min(self._tree.cursor_index, len(self._outline) - 1))
+        self._show_rows(keep)
 
     def _warn(self, sentence: str) -> None:
         self.notify(sentence, severity="warning", markup=False)
 
+    def _tell(self, sentence: str) -> None:
+        """Answer a key in the status line."""
+        self._hide_notice()
+        self.query_one(StatusLine).update_notice(sentence)
+        self._notice_timer = self.set_timer(NOTICE, self._hide_notice)
+
+    def _hide_notice(self) -> None:
+        if self._notice_timer:
+            self._notice_timer.stop()
+        self._notice_timer = None
+        self.query_one(StatusLine).update_notice("")
+
     @on(UsageTree.Highlighted)
     def _highlighted(self) -> None:
+        self._hide_notice()
         self._show_trail()
         self._show_headroom()
         self._settle_details()
@@ -219,9 +261,11 @@ class ExploreScreen(Screen[None]):
     def _show_trail(self) -> None:
         key = self._tree.cursor_key
         steps = self._outline.trail(key) if key is not None else ()
-        words = sort_words(self._outline.order, self._wish.ascii)
+        outline = self._outline
+        words = sort_words(outline.order, self._wish.ascii)
+        marked = marked_words(len(outline.marks))
         self.query_one(TrailLine).update_trail(
-            (self._outline.view, *steps), f"{words}  {filter_words(self._outline.filter)}"
+            (outline.view, *steps), f"{words}  {filter_words(outline.filter)}{marked}"
         )
 
     def _show_headroom(self) -> None:
@@ -320,9 +364,12 @@ class ExploreScreen(Screen[None]):
         self._show_all(self._row_before_filter)
 
     def action_clear_filter(self) -> None:
-        """Show every row again, and where among them the cursor is."""
+        """Show every row again, and where among them the cursor is; or else drop the marks."""
         if self._outline.filter:
             self._show_all(self._tree.cursor_key)
+        elif len(self._outline.marks):
+            self._outline.marks.clear()
+            self._show_rows()
 
     def _show_all(self, key: int | None) -> None:
         line = self.query_one(FilterLine)
@@ -373,3 +420,56 @@ class ExploreScreen(Screen[None]):
         """Stop measuring; what was found stays, marked as a lower bound."""
         if not self._measuring.stop():
             self.notify("Nothing is being measured. q quits.", markup=False)
+
+    # --- the keys: removal ----------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark the row for one deletion of several, or unmark it; the cursor goes on."""
+        thing = self._thing()
+        if thing is None:
+            return
+        wish = wish_for_row(thing)
+        if isinstance(wish, str):
+            self._tell(wish)
+            return
+        self._outline.marks.toggle(thing)
+        self._show_rows()
+        self._tree.action_cursor(1)
+
+    def action_remove(self) -> None:
+        """Ask about the marked rows, or about this one where none is marked."""
+        cursor = self._thing()
+        things = tuple(self._outline.marks) or ((cursor,) if cursor else ())
+        wishes = [wish_for_row(thing) for thing in things]
+        refusal = next((wish for wish in wishes if isinstance(wish, str)), "")
+        if refusal:
+            self._tell(refusal)
+        elif things and not self._removing:
+            self._removing = True
+            self._remove(things)
+
+    @work
+    async def _remove(self, things: Sequence[Thing]) -> None:
+        """Look, ask, do; then bring the tree up to date."""
+        wishes = [wish for wish in map(wish_for_row, things) if not isinstance(wish, str)]
+        try:
+            begun = await remove(
+                self.app,
+                self._removal,
+                wishes,
+                read_only=self._wish.read_only,
+                ascii=self._wish.ascii,
+            )
+        finally:
+            self._removing = False
+        if begun:
+            self._outline.marks.clear()
+            self._removed = tuple(path for thing in things for path in _places_of(thing))
+            self._show_rows()
+            self._look_at_headroom()
+            self._start_survey()
+
+
+def _places_of(thing: Thing) -> tuple[bytes, ...]:
+    """The paths at which the removal of a row changes something."""
+    return (thing.path,) if thing.name else thing.node.draft.units

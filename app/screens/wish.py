@@ -13,9 +13,12 @@ class Wish:
     """What to look at, and how to draw it.
 
     ``column`` is None when no ``--sort`` was given: the scarcer of bytes and inodes is sorted by.
+    ``journal`` is the file that removals are also written down in.
     """
 
     request: Request
     column: Column | None = None
     apparent: bool = False
     ascii: bool = False
+    read_only: bool = False
+    journal: str | None = None
