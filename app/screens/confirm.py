@@ -110,7 +110,7 @@ class ConfirmScreen(Modal[Answer]):
             yield Choice(words, ticked=question.with_volumes, ascii=self._ascii, id="volumes")
         if self._word:
             yield Static(Text(self._request()), id="request")
-            yield Input(compact=True, select_on_focus=False, id="word")
+            yield Input(placeholder="type it here", compact=True, select_on_focus=False, id="word")
 
     def _request(self) -> str:
         return f"To delete it, type {safe(self._word)} here (Tab leads here):"

@@ -16,7 +16,8 @@ class Modal(ModalScreen[Answer]):
 
     def answer(self, answer: Answer) -> bool:
         """Close with this answer; false, and nothing happens, while another page lies above."""
-        if self.answered or not self.is_current:
+        # Not ``is_current``: to that the command palette is no page.
+        if self.answered or self.app.screen is not self:
             return False
         self.answered = True
         self.dismiss(answer)
