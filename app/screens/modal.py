@@ -16,8 +16,8 @@ class Modal(ModalScreen[Answer]):
 
     def answer(self, answer: Answer) -> bool:
         """Close with this answer; false, and nothing happens, while another page lies above."""
-        # Not ``is_current``: to that the command palette is no page.
-        if self.answered or self.app.screen is not self:
+        # Not ``is_current``: that holds below a see-through page too.
+        if self.answered or not self.is_active:
             return False
         self.answered = True
         self.dismiss(answer)
