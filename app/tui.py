@@ -99,8 +99,8 @@ def explore(options: argparse.Namespace) -> int:
         Column(options.sort) if options.sort else None,
         options.apparent,
         options.ascii,
-        options.read_only,
-        options.journal,
+        read_only=options.read_only,
+        journal=options.journal,
     )
     app = WhodiffApp(wish)
     app.run(mouse=not options.no_mouse)
