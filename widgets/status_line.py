@@ -38,11 +38,11 @@ class StatusLine(Widget):
         self._progress: tuple[str, ...] = ()
         self._busy = False
         self._problems = ""
-        self._notice = ""
+        self._notice: tuple[str, ...] = ()
 
-    def update_notice(self, sentence: str | bytes) -> None:
-        """A sentence that stands in the place of the progress; "" for none."""
-        notice = text.safe(sentence, 512, self._ellipsis)
+    def update_notice(self, *sentences: str | bytes) -> None:
+        """What stands in the place of the progress, the longest way to say it first; or nothing."""
+        notice = tuple(text.safe(sentence, 512, self._ellipsis) for sentence in sentences)
         if notice != self._notice:
             self._notice = notice
             self.refresh()
@@ -74,7 +74,7 @@ class StatusLine(Widget):
     def _parts(self, width: int) -> list[Part]:
         right: list[Part] = [(f"  {self._problems} ", "problems")] if self._problems else []
         room = max(0, width - 1 - parts_width(right))
-        ways = (self._notice,) if self._notice else self._progress
+        ways = self._notice or self._progress
         fitting = (words for words in ways if cell_len(words) <= room)
         words = next(fitting, ways[-1] if ways else "")
         progress = text.pad(text.fit(words, room, self._ellipsis), room)

@@ -34,6 +34,7 @@ from app.screens.filter_line import FilterLine
 from app.screens.findings import Findings
 from app.screens.measuring import Measuring
 from app.screens.messages import Failed, HeadroomRead, Listed, Surveyed
+from app.screens.plan_words import outcome_sentences
 from app.screens.removal import Removal, remove
 from app.screens.wanted import wish_for_row
 from app.screens.wish import Wish
@@ -233,17 +234,17 @@ class ExploreScreen(Screen[None]):
     def _warn(self, sentence: str) -> None:
         self.notify(sentence, severity="warning", markup=False)
 
-    def _tell(self, sentence: str) -> None:
+    def _tell(self, *sentences: str) -> None:
         """Answer a key in the status line."""
         self._hide_notice()
-        self.query_one(StatusLine).update_notice(sentence)
+        self.query_one(StatusLine).update_notice(*sentences)
         self._notice_timer = self.set_timer(NOTICE, self._hide_notice)
 
     def _hide_notice(self) -> None:
         if self._notice_timer:
             self._notice_timer.stop()
         self._notice_timer = None
-        self.query_one(StatusLine).update_notice("")
+        self.query_one(StatusLine).update_notice()
 
     @on(UsageTree.Highlighted)
     def _highlighted(self) -> None:
@@ -466,6 +467,7 @@ class ExploreScreen(Screen[None]):
             self._outline.marks.clear()
             self._removed = tuple(path for thing in things for path in _places_of(thing))
             self._show_rows()
+            self._tell(*outcome_sentences(begun))
             self._look_at_headroom()
             self._start_survey()
 

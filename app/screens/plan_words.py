@@ -126,6 +126,16 @@ def outcome_sections(outcomes: Sequence[Outcome], untouched: Sequence[Plan]) -> 
     return sections
 
 
+def outcome_sentences(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+    """The same in one line, for the status line; the longest way to say it first."""
+    for outcome in outcomes:
+        if not outcome.done:
+            return (f"not deleted: {outcome.why}",)
+    freed = f"freed {_gain(outcomes)}" if _told(outcomes) else "deleted"
+    promised = frees_words(sum((outcome.plan.frees for outcome in outcomes), Frees()))
+    return f"{freed}; promised {promised}", freed
+
+
 def _outcome_lines(outcome: Outcome) -> Iterator[Line]:
     if outcome.done:
         yield Line("done", "removed")
@@ -142,8 +152,8 @@ def _outcome_lines(outcome: Outcome) -> Iterator[Line]:
 
 def _freed(outcome: Outcome) -> Iterator[Line]:
     """The filesystem's own word beside the promise; others write to it too."""
-    if outcome.before and outcome.after:
-        yield Line("freed", f"{_gain(outcome.before, outcome.after)}, as the filesystem counts")
+    if _told([outcome]):
+        yield Line("freed", f"{_gain([outcome])}, as the filesystem counts")
     elif outcome.removed != Frees():
         yield Line("freed", f"{frees_words(outcome.removed)}, as counted while removing")
     else:
@@ -151,9 +161,16 @@ def _freed(outcome: Outcome) -> Iterator[Line]:
     yield Line("promised", frees_words(outcome.plan.frees))
 
 
-def _gain(before: Space, after: Space) -> str:
-    gained, inodes = after.bytes_free - before.bytes_free, after.inodes_free - before.inodes_free
+def _told(outcomes: Sequence[Outcome]) -> list[tuple[Space, Space]]:
+    """What the filesystems said before and after, where they said something."""
+    return [(it.before, it.after) for it in outcomes if it.before and it.after]
+
+
+def _gain(outcomes: Sequence[Outcome]) -> str:
+    told = _told(outcomes)
+    gained = sum(after.bytes_free - before.bytes_free for before, after in told)
+    inodes = sum(after.inodes_free - before.inodes_free for before, after in told)
     words = size(gained) if gained >= 0 else f"nothing: {size(-gained)} less are free (who writes?)"
-    if not after.inodes_total:
+    if not any(after.inodes_total for _, after in told):
         return words
     return f"{words}, {_inodes(inodes)}" if inodes >= 0 else f"{words}, {_inodes(-inodes)} less"
