@@ -20,7 +20,7 @@ from app.scan import ScanError, core_name
 COMMANDS = ("which", "report", "du", "plan")
 
 #: Options whose value is a word of its own: it is no command, whatever it spells.
-_WITH_VALUE = ("--data-root", "--host", "--sort", "--top")
+_WITH_VALUE = ("--data-root", "--host", "--sort", "--top", "--journal")
 _BAD_USAGE = 2
 
 _EPILOG = """\
@@ -205,8 +205,9 @@ def _explorer() -> argparse.ArgumentParser:
     _add_table_options(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    parser.add_argument("--read-only", action="store_true", help="show plans, and remove nothing")
     parser.add_argument(
-        "--read-only", action="store_true", help="offer nothing that changes anything"
+        "--journal", metavar="FILE", help="write every removal down in this file too"
     )
     parser.add_argument("--demo", action="store_true", help="explore a sample made for the purpose")
     # Without a terminal this is `whodiff report`, which has one more option.

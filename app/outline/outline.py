@@ -17,6 +17,7 @@ from app.outline.drawing import Setting, entry_row, node_row
 from app.outline.figures import Figures
 from app.outline.growth import Growth, Growths
 from app.outline.levels import Level, Place
+from app.outline.marks import Marks
 from app.outline.nodes import Draft, Keys, Node, Skeleton, What
 from app.outline.opened import Anchor, Opened, OpenedLevels
 from app.outline.order import Column, Order
@@ -32,7 +33,9 @@ _VIEWS = {BY_OWNER: by_owner, BY_DIRECTORY: by_directory}
 class Thing:
     """What a row is, for the details and the actions: its node, and the entry below it if any.
 
-    ``trouble`` says why the opened directory shows less than it holds.
+    ``trouble`` says why the opened directory shows less than it holds. ``root`` is the data root
+    that it lies in. ``device`` and ``inode`` are those of an entry when it was listed, 0 for a node
+    and where they could not be read.
     """
 
     node: Node
@@ -41,6 +44,21 @@ class Thing:
     kind: str
     name: bytes = b""
     trouble: str = ""
+    root: bytes = b""
+    device: int = 0
+    inode: int = 0
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from everything else; the same in both views."""
+        draft = self.node.draft
+        if not self.name and (draft.what in _NAMED or not self.path):
+            return self.root, draft.what, draft.name
+        return self.root, self.path, self.device, self.inode
+
+
+#: These are what their id says, wherever they lie.
+_NAMED = (What.CONTAINER, What.IMAGE, What.VOLUME)
 
 
 class Outline:
@@ -54,6 +72,7 @@ class Outline:
         self.growths = Growths()
         self.watched = False
         self._fastest = b""
+        self.marks = Marks()
         self._keys = Keys()
         self._stores: tuple[Store, ...] = ()
         self._units: tuple[bytes, ...] = ()
@@ -271,12 +290,16 @@ class Outline:
         found = self._levels.entry(key)
         if found:
             opened, level, at = found
-            return entry_row(key, opened.depth, level, at, setting)
-        node = self._skeleton.nodes[key]
-        if self.watched:
-            growth = self.growths.of(node.draft.units)
-            setting = replace(setting, growth=growth, fastest=self._fastest in node.draft.units)
-        return node_row(node, self.figures, setting)
+            row = entry_row(key, opened.depth, level, at, setting)
+        else:
+            node = self._skeleton.nodes[key]
+            if self.watched:
+                growth = self.growths.of(node.draft.units)
+                fastest = self._fastest in node.draft.units
+                setting = replace(setting, growth=growth, fastest=fastest)
+            row = node_row(node, self.figures, setting)
+        thing = self.thing(key) if len(self.marks) else None
+        return replace(row, marked=True) if thing and thing in self.marks else row
 
     def _usage_of(self, key: int) -> Usage | None:
         found = self._levels.entry(key)
@@ -300,7 +323,8 @@ class Outline:
         node = self._skeleton.nodes.get(key)
         if node:
             draft, usage = node.draft, self.figures.of(node.draft.units)
-            return Thing(node, draft.path, usage, draft.what.value, trouble=trouble)
+            root = self._root_of(node)
+            return Thing(node, draft.path, usage, draft.what.value, trouble=trouble, root=root)
         found = self._levels.entry(key)
         owner = self._skeleton.nodes.get(found[0].node) if found else None
         if found is None or owner is None:
@@ -308,7 +332,25 @@ class Outline:
         _, level, index = found
         name = level.names[index]
         path = os.path.join(level.path, name)
-        return Thing(owner, path, level.usage(index), level.kinds[index], name, trouble)
+        return Thing(
+            owner,
+            path,
+            level.usage(index),
+            level.kinds[index],
+            name,
+            trouble,
+            self._root_of(owner),
+            level.devices[index],
+            level.serials[index],
+        )
+
+    def _root_of(self, node: Node) -> bytes:
+        """The data root of a node: the topmost node says it where there are several."""
+        while node.parent:
+            node = self._skeleton.nodes[node.parent]
+        if isinstance(node.draft.subject, Store):
+            return node.draft.subject.root.path
+        return self._stores[0].root.path if len(self._stores) == 1 else b""
 
     def own_usage(self, thing: Thing) -> Usage | None:
         """An image's part that no other image shares; None for everything else."""
@@ -335,8 +377,11 @@ class Outline:
         """Remember a row across a new listing of its directory."""
         return self._levels.anchor(key)
 
-    def key_of(self, anchor: Anchor) -> int:
-        """Where an anchored row is now: the entry of that name, or one it was joined into."""
+    def key_of(self, anchor: Anchor) -> int | None:
+        """Where an anchored row is now: the entry of that name, or one it was joined into.
+
+        None when it is gone from its directory.
+        """
         return self._levels.key_of(anchor)
 
     # --- lining up ------------------------------------------------------------------------------

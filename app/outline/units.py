@@ -64,6 +64,22 @@ def _only_read(layer: Layer) -> bool:
     return all(it.why == reason(LOWER) for it in mounts)
 
 
+def units_changed(units: Iterable[Unit], paths: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The units to measure again after something was removed at ``paths``.
+
+    They are those that hold one of the paths, and Docker's own files, which the engine writes to
+    when it removes something. Layers, containers and volumes elsewhere are as they were.
+    """
+    touched = [path.rstrip(b"/") + b"/" for path in paths]
+    return tuple(
+        unit.path
+        for unit in units
+        if unit.shallow
+        or os.path.basename(os.path.dirname(unit.path)) not in OPENED
+        or any(path.startswith(unit.path + b"/") for path in touched)
+    )
+
+
 def _turn(unit: Unit, layers: dict[bytes, Layer]) -> int:
     if unit.shallow:
         return 0

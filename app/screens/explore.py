@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -28,6 +29,7 @@ from app.outline.levels import Place, read_level
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Outline, Thing
 from app.outline.reveal import Reveal
+from app.outline.units import units_changed
 from app.scan.kept import Kept
 from app.scan.kept_file import Entry
 from app.screens import keys
@@ -39,12 +41,16 @@ from app.screens.findings import Findings
 from app.screens.hot import HotScreen
 from app.screens.measuring import Measuring
 from app.screens.messages import CameOrWent, Failed, HeadroomRead, Listed, Marked, Surveyed
+from app.screens.plan_words import outcome_sentences
+from app.screens.removal import Removal, remove
+from app.screens.wanted import wish_for_row
 from app.screens.watching import Watch
 from app.screens.wish import Wish
 from app.screens.words import (
     filter_words,
     finished_words,
     lost_words,
+    marked_words,
     scanning_words,
     sort_words,
     watching_words,
@@ -60,6 +66,7 @@ POLL = 0.1  # seconds between two looks at the scan
 IDLE = 1.0  # seconds between two looks at the clock while nothing is measured
 HEADROOM = 5.0  # seconds between two looks at the filesystems
 SETTLE = 0.08  # seconds the cursor rests before the details follow
+NOTICE = 8.0  # seconds that a notice stays, unless the cursor moves
 
 
 class ExploreScreen(Screen[None]):
@@ -71,9 +78,12 @@ class ExploreScreen(Screen[None]):
     ]
     BINDINGS: ClassVar[list[BindingType]] = list(keys.BINDINGS)
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, removal: Removal) -> None:
         super().__init__()
         self._wish = wish
+        self._removal = removal
+        self._removing = False
+        self._removed: tuple[bytes, ...] = ()
         self._outline = Outline(
             Order(wish.column or Column.BYTES, wish.column is not Column.NAME, wish.apparent)
         )
@@ -82,6 +92,7 @@ class ExploreScreen(Screen[None]):
         self._watch = Watch()
         self._findings = Findings(self._outline.figures)
         self._details_timer: Timer | None = None
+        self._notice_timer: Timer | None = None
         self._row_before_filter: int | None = None
         self._reveal: Reveal | None = None
 
@@ -136,9 +147,20 @@ class ExploreScreen(Screen[None]):
         self._measuring.ask_for(inodes=self._outline.order.column is Column.INODES)
         self._measuring.want(message.units, message.marks)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
+        self._measure_changed(message)
         self._show_rows()
         self._show_status()
         self.call_after_refresh(_collect_garbage_again)
+
+    def _measure_changed(self, message: Surveyed) -> None:
+        """After a removal: what lay beside the removed things, and nothing else."""
+        if not self._removed:
+            return
+        units = units_changed(message.units, self._removed)
+        for place in self._outline.places(units):
+            self._list(place)
+        self._measure(units)
+        self._removed = ()
 
     @on(Failed)
     def _give_up(self, message: Failed) -> None:
@@ -257,15 +279,31 @@ class ExploreScreen(Screen[None]):
         self._outline.attach(message.level)
         if message.level.trouble:
             self._warn(f"{safe(message.level.path)} {message.level.trouble}")
-        self._show_rows(self._outline.key_of(anchor) if anchor else None)
+        keep = self._outline.key_of(anchor) if anchor else None
+        if anchor and keep is None and len(self._outline):  # it is gone: stay where it was
+            keep = self._outline.key_at(min(self._tree.cursor_index, len(self._outline) - 1))
+        self._show_rows(keep)
         self._go_on()
 
     def _warn(self, sentence: str) -> None:
         self.notify(sentence, severity="warning", markup=False)
 
+    def _tell(self, *sentences: str) -> None:
+        """Answer a key in the status line."""
+        self._hide_notice()
+        self.query_one(StatusLine).update_notice(*sentences)
+        self._notice_timer = self.set_timer(NOTICE, self._hide_notice)
+
+    def _hide_notice(self) -> None:
+        if self._notice_timer:
+            self._notice_timer.stop()
+        self._notice_timer = None
+        self.query_one(StatusLine).update_notice()
+
     @on(UsageTree.Highlighted)
     def _highlighted(self) -> None:
         self._stay_or_reveal()
+        self._hide_notice()
         self._show_trail()
         self._show_headroom()
         self._settle_details()
@@ -279,9 +317,11 @@ class ExploreScreen(Screen[None]):
     def _show_trail(self) -> None:
         key = self._tree.cursor_key
         steps = self._outline.trail(key) if key is not None else ()
-        words = sort_words(self._outline.order, self._wish.ascii)
+        outline = self._outline
+        words = sort_words(outline.order, self._wish.ascii)
+        marked = marked_words(len(outline.marks))
         self.query_one(TrailLine).update_trail(
-            (self._outline.view, *steps), f"{words}  {filter_words(self._outline.filter)}"
+            (outline.view, *steps), f"{words}  {filter_words(outline.filter)}{marked}"
         )
 
     def _show_headroom(self) -> None:
@@ -391,9 +431,12 @@ class ExploreScreen(Screen[None]):
         self._show_all(self._row_before_filter)
 
     def action_clear_filter(self) -> None:
-        """Show every row again, and where among them the cursor is."""
+        """Show every row again, and where among them the cursor is; or else drop the marks."""
         if self._outline.filter:
             self._show_all(self._tree.cursor_key)
+        elif len(self._outline.marks):
+            self._outline.marks.clear()
+            self._show_rows()
 
     def _show_all(self, key: int | None) -> None:
         line = self.query_one(FilterLine)
@@ -464,7 +507,11 @@ class ExploreScreen(Screen[None]):
         thing = self._thing()
         if thing is None:
             return
-        marked = self._measuring.ask(thing.node.draft.units)
+        self._measure(thing.node.draft.units)
+
+    def _measure(self, units: Sequence[bytes]) -> None:
+        """Measure again, as soon as it is known which of these units are the same."""
+        marked = self._measuring.ask(units)
         work = partial(background.mark, marked, self.post_message)
         self.run_worker(work, thread=True, group="mark")
 
@@ -502,6 +549,60 @@ class ExploreScreen(Screen[None]):
             self.action_watch()
         if not self._measuring.stop() and not watched:
             self.notify("Nothing is being measured. q quits.", markup=False)
+
+    # --- the keys: removal ----------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark the row for one deletion of several, or unmark it; the cursor goes on."""
+        thing = self._thing()
+        if thing is None:
+            return
+        wish = wish_for_row(thing)
+        if isinstance(wish, str):
+            self._tell(wish)
+            return
+        self._outline.marks.toggle(thing)
+        self._show_rows()
+        self._tree.action_cursor(1)
+
+    def action_remove(self) -> None:
+        """Ask about the marked rows, or about this one where none is marked."""
+        cursor = self._thing()
+        things = tuple(self._outline.marks) or ((cursor,) if cursor else ())
+        wishes = [wish_for_row(thing) for thing in things]
+        refusal = next((wish for wish in wishes if isinstance(wish, str)), "")
+        if refusal:
+            self._tell(refusal)
+        elif things and not self._removing:
+            self._removing = True
+            self._remove(things)
+
+    @work
+    async def _remove(self, things: Sequence[Thing]) -> None:
+        """Look, ask, do; then bring the tree up to date."""
+        wishes = [wish for wish in map(wish_for_row, things) if not isinstance(wish, str)]
+        try:
+            begun = await remove(
+                self.app,
+                self._removal,
+                wishes,
+                read_only=self._wish.read_only,
+                ascii=self._wish.ascii,
+            )
+        finally:
+            self._removing = False
+        if begun:
+            self._outline.marks.clear()
+            self._removed = tuple(path for thing in things for path in _places_of(thing))
+            self._show_rows()
+            self._tell(*outcome_sentences(begun))
+            self._look_at_headroom()
+            self._start_survey()
+
+
+def _places_of(thing: Thing) -> tuple[bytes, ...]:
+    """The paths at which the removal of a row changes something."""
+    return (thing.path,) if thing.name else thing.node.draft.units
 
 
 def _collect_garbage_again() -> None:

@@ -30,7 +30,7 @@ GROUPS = (
         "whodiff",
         (
             Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
-            Binding("q", "app.quit", "Quit", tooltip="leave; nothing was changed"),
+            Binding("q", "app.quit", "Quit", tooltip="leave"),
         ),
     ),
     KeyGroup(
@@ -53,7 +53,9 @@ GROUPS = (
                 priority=True,  # before the keys that are typed ahead
                 tooltip="only rows with a word: name, tag, id, path, role",
             ),
-            _hidden("escape", "clear_filter", "Drop the filter", "drop the filter"),
+            _hidden(
+                "escape", "clear_filter", "Drop the filter", "drop the filter, or else the marks"
+            ),
             Binding("v", "view", "View", tooltip="by owner, or by directory as du shows it"),
             Binding(
                 "H",
@@ -81,7 +83,7 @@ GROUPS = (
                 "Rescan everything",
                 "the same, and measure every image layer again",
             ),
-            Binding("w", "watch", "Watch", tooltip="who grows now: look again every few seconds"),
+            _hidden("w", "watch", "Watch", "who grows now: look again every few seconds"),
             Binding(
                 "ctrl+c",
                 "stop_scan",
@@ -90,6 +92,13 @@ GROUPS = (
                 priority=True,
                 tooltip="stop measuring and keep what was found, marked +",
             ),
+        ),
+    ),
+    KeyGroup(
+        "delete (a dialog first says what, how much, and who would notice)",
+        (
+            Binding("d", "remove", "Delete", tooltip="this row, or the marked rows"),
+            _hidden("space", "mark", "Mark", "mark or unmark this row for one deletion of several"),
         ),
     ),
 )

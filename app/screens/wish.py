@@ -14,6 +14,7 @@ class Wish:
 
     ``column`` is None when no ``--sort`` was given: the scarcer of bytes and inodes is sorted by.
     ``cache`` keeps the figures of what cannot change for the next run, and uses those of the last.
+    ``journal`` is the file that removals are also written down in.
     """
 
     request: Request
@@ -21,3 +22,5 @@ class Wish:
     apparent: bool = False
     ascii: bool = False
     cache: bool = False
+    read_only: bool = False
+    journal: str | None = None

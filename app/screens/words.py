@@ -26,6 +26,11 @@ def filter_words(words: str) -> str:
     return f"filter: {safe(words, 16) if words else '-'}"
 
 
+def marked_words(number: int) -> str:
+    """``  3 marked``, or nothing."""
+    return f"  {number} marked" if number else ""
+
+
 def scanning_words(news: ScanNews, asking: bool) -> tuple[str, ...]:
     """What the scan has found so far; the first word says what still goes on."""
     start = f"scanning {news.units_done} of {news.units_total}"

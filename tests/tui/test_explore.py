@@ -21,7 +21,7 @@ from app.scan.walk import Fence, Unit
 from app.screens.words import finished_words, scanning_words
 from tests.tui.explorer import NARROW, WIDE, Explorer, exploring, wish
 
-FOOTER = " ? Help  q Quit  s Sort  / Filter  v View  H Hot  i Details  r Rescan"
+FOOTER = " ? Help  q Quit  s Sort  / Filter  v View  H Hot  i Details  r Rescan  d Delete"
 BOTH_SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 
 
