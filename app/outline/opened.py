@@ -107,8 +107,11 @@ class OpenedLevels:
         _, level, index = found
         return Anchor(key, split_key(key)[0], level.names[index])
 
-    def key_of(self, anchor: Anchor) -> int:
-        """Where an anchored row is now: the entry of that name, or one it was joined into."""
+    def key_of(self, anchor: Anchor) -> int | None:
+        """Where an anchored row is now: the entry of that name, or one it was joined into.
+
+        None when it is gone: the number that it had may be another entry's by now.
+        """
         opened = self._by_number.get(anchor.level)
         if opened is None or opened.level is None:
             return anchor.key
@@ -117,4 +120,4 @@ class OpenedLevels:
             joined = anchor.name + b"/"
             names = enumerate(opened.level.names)
             index = next((at for at, name in names if name.startswith(joined)), None)
-        return anchor.key if index is None else entry_key(anchor.level, index)
+        return None if index is None else entry_key(anchor.level, index)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from app.model import Container, Evidence, ImageInfo, Kind, Layer, Owner, Role, Store, Volume
+from app.model import (
+    CacheEntry,
+    Container,
+    Evidence,
+    ImageInfo,
+    Kind,
+    Layer,
+    Owner,
+    Role,
+    Store,
+    Volume,
+)
 from app.stores import disk_claims as by_disk
 from app.stores import engine_claims as by_engine
 from app.stores.containers import CONFIG, ContainerRecord
@@ -33,6 +44,7 @@ def assemble(
         containers=containers,
         images=tuple(_images(disk, engine)),
         volumes=_volumes(disk, containers),
+        cache=tuple(_cache(disk, engine)),
         tokens=disk.graph.tokens,
         dangling=disk.graph.dangling,
         problems=(*disk.problems, *(engine.problems if engine else ())),
@@ -59,8 +71,15 @@ def _containers(
             if kind is Kind.CONTAINER
         }
     own = _own_layers(layers)
+    theirs = engine.containers if engine else {}
     return tuple(
-        _container(owner, disk.containers.get(id_), own.get(id_, ()), _who_says(disk, engine, id_))
+        _container(
+            owner,
+            disk.containers.get(id_),
+            own.get(id_, ()),
+            _who_says(disk, engine, id_),
+            theirs[id_].image_id if id_ in theirs else "",
+        )
         for id_, owner in owners.items()
     )
 
@@ -94,6 +113,7 @@ def _container(
     record: ContainerRecord | None,
     layers: tuple[str, ...],
     evidence: Iterable[Evidence],
+    image_id: str,
 ) -> Container:
     return Container(
         owner,
@@ -101,6 +121,7 @@ def _container(
         layers=layers,
         volumes=tuple(dict.fromkeys(name for name, _ in record.volumes)) if record else (),
         evidence=tuple(evidence),
+        image_id=image_id or (record.image_id if record else ""),
     )
 
 
@@ -130,7 +151,8 @@ def _images(disk: DiskReading, engine: EngineReading | None) -> Iterator[ImageIn
             if not names or ("" in names and len(names) == len(image.directories)):
                 names = _present(disk, reversed(image.directories))
         if owner:
-            yield ImageInfo(owner, names, tuple(evidence))
+            digests = (*(record.digests if record else ()), *(image.digests if image else ()))
+            yield ImageInfo(owner, names, tuple(evidence), tuple(dict.fromkeys(digests)))
 
 
 def _directories(disk: DiskReading, chain_ids: Iterable[str]) -> tuple[str, ...]:
@@ -141,6 +163,39 @@ def _directories(disk: DiskReading, chain_ids: Iterable[str]) -> tuple[str, ...]
 def _present(disk: DiskReading, names: Iterable[str]) -> tuple[str, ...]:
     """The directories that are there, "" for one that is not."""
     return tuple(name if name in disk.graph.directories else "" for name in names)
+
+
+# --- build cache ----------------------------------------------------------------------------------
+
+
+def _cache(disk: DiskReading, engine: EngineReading | None) -> Iterator[CacheEntry]:
+    """Every cache record that either witness knows, and what it is built on by either's word."""
+    records = {record.id: record for record in disk.buildkit.records}
+    theirs = engine.cache if engine else {}
+    by_chain: dict[str, list[str]] = {}
+    for record in records.values():
+        by_chain.setdefault(record.chain_id, []).append(record.id)
+    for id_ in dict.fromkeys((*records, *theirs)):
+        known, listed = records.get(id_), theirs.get(id_)
+        parents = (known.parent if known else "", *(listed.parents if listed else ()))
+        # A parent that is an image layer stands for the records of that layer.
+        parents = (
+            *parents,
+            *(it for parent in parents if parent for it in by_chain.get(parent, ())),
+        )
+        layer = by_disk.cache_directory(known, disk.names.layers) if known else id_
+        owner = by_disk.cache_owner(known) if known else None
+        if owner is None and listed:
+            owner = by_engine.cache_owner(listed)
+        if owner:
+            yield CacheEntry(
+                owner,
+                layer=layer if layer in disk.graph.directories else "",
+                parents=tuple(it for it in dict.fromkeys(parents) if it not in ("", id_)),
+                alias_of=known.alias_of if known else "",
+                listed=listed is not None,
+                in_use=bool(listed and listed.in_use),
+            )
 
 
 # --- volumes --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from app.model import Problem
 from app.stores.files import Damage, parse_object, read_file
 from app.stores.mounts import Mount, read_own
+from app.stores.recognise import is_remapped
 
 DAEMON_JSON = b"/etc/docker/daemon.json"
 DEFAULT_ROOT = b"/var/lib/docker"
@@ -105,6 +106,41 @@ def running(host: Host) -> tuple[list[Hint], list[Problem]]:
         hints += [hint for hint in more if _same_place(host, engine.pid, hint.path)]
         problems += wrong
     return hints, problems
+
+
+def serving(host: Host, root: bytes) -> list[int]:
+    """The ids of the dockerd processes that work on the data root ``root``, or may do so.
+
+    Also one whose userns-remapped root below its own it is. Where a process may not be looked at,
+    its word cannot be checked, and it counts.
+    """
+    return [engine.pid for engine in _engines(host) if _may_serve(host, engine, root)]
+
+
+def _may_serve(host: Host, engine: _Engine, root: bytes) -> bool:
+    hints, problems = _engine_roots(host, engine)
+    paths = [hint.path for hint in hints]
+    if not hints:
+        # It may live in a container, where our daemon.json is not the one that it reads.
+        hints, more = configured(host)
+        problems += more
+        paths = [*(hint.path for hint in hints), host.at(DEFAULT_ROOT)]
+    mine = [root, *([os.path.dirname(root)] if is_remapped(root) else [])]
+    return bool(problems) or any(_is_theirs(host, engine.pid, path, mine) for path in paths)
+
+
+def _is_theirs(host: Host, pid: int, path: bytes, mine: Sequence[bytes]) -> bool:
+    """Whether what the process sees at ``path`` is one of these directories of ours."""
+    theirs = os.path.join(
+        host.at(b"/proc"), b"%d" % pid, b"root", os.path.relpath(path, host.fs_root)
+    )
+    try:
+        about = os.stat(theirs)
+        return any(os.path.samestat(about, os.stat(each)) for each in mine)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
 
 
 def _engine_roots(host: Host, engine: _Engine) -> tuple[list[Hint], list[Problem]]:

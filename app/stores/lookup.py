@@ -60,6 +60,12 @@ def lookup(asked: bytes, stores: Sequence[Store]) -> tuple[Answer, ...]:
     return (Answer(asked, note=_outside(text, stores)),)
 
 
+def locate(asked: bytes, stores: Sequence[Store]) -> Inside | None:
+    """Where in which data root a path lies, whatever is there; None for one outside of all."""
+    places = (_place(path, stores) for path in _spellings(asked))
+    return next((place for place in places if place and place.inside != (b"",)), None)
+
+
 def _nothing_named(text: str) -> str:
     return (
         f"no directory, container, image, cache record or l/ token begins with {text!r}: give a "
@@ -113,7 +119,7 @@ def _by_id(asked: bytes, prefix: str, store: Store) -> Iterator[Answer]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Inside:
     """Where in which data root a path lies; ``inside`` are the names from the root on."""
 
     store: Store
@@ -132,10 +138,10 @@ def _spellings(asked: bytes) -> Iterator[bytes]:
     yield os.path.realpath(path)
 
 
-def _place(path: bytes, stores: Sequence[Store]) -> _Place | None:
+def _place(path: bytes, stores: Sequence[Store]) -> Inside | None:
     """The innermost data root around ``path``: a userns-remapped one lies in another one."""
     found = [
-        _Place(store, tuple(path[len(base) :].strip(b"/").split(b"/")))
+        Inside(store, tuple(path[len(base) :].strip(b"/").split(b"/")))
         for store in stores
         for base in {store.root.path, os.path.realpath(store.root.path)}
         if path == base or path.startswith(base.rstrip(b"/") + b"/")
@@ -143,7 +149,7 @@ def _place(path: bytes, stores: Sequence[Store]) -> _Place | None:
     return min(found, key=lambda place: len(place.inside), default=None)
 
 
-def _in_root(asked: bytes, path: bytes, place: _Place) -> Answer:
+def _in_root(asked: bytes, path: bytes, place: Inside) -> Answer:
     store, found = place.store, None
     match place.inside:
         case (b"overlay2", b"l", token, *_):
