@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 from app.cleanup.plan import Action, Confirmation, Frees, Place, Plan, Subject
 
+#: These remove all that lies at their path, and what they remove leaves nothing but files.
 _WHOLE = frozenset(Action) - {Action.TRUNCATE}
+_FILES = frozenset({Action.ERASE, Action.TRUNCATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,9 @@ def _covers(plans: Sequence[Plan], outer: int, inner: int) -> bool:
     mine, theirs = _deeds(one), _deeds(other)
     if theirs and theirs <= mine:
         return theirs != mine or outer < inner
-    if not all(step.action in _WHOLE for step in one.steps):
+    whole = all(step.action in _WHOLE for step in one.steps)
+    # Only files go with what they lie in: what the engine knows of a container does not.
+    if not whole or not all(step.action in _FILES for step in other.steps):
         return False
     return _is_inside(other, one) or _places_inside(other, one)
 

@@ -59,6 +59,12 @@ class OpenedLevels:
             if opened.node == outer.node and opened.place.path.startswith(inside):
                 del self._by_number[key]
 
+    def close_at(self, path: bytes) -> None:
+        """Close the directory at ``path`` and all in it, below whatever node it stands open."""
+        for number, opened in list(self._by_number.items()):
+            if (opened.place.path + b"/").startswith(path.rstrip(b"/") + b"/"):
+                del self._by_number[number]
+
     def attach(self, level: Level) -> None:
         """Take a listing, wherever its directory stands open."""
         for opened in self._by_number.values():

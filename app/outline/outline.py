@@ -7,7 +7,7 @@ figures (see :mod:`app.outline.visible`), so the cursor can stay on it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from app.model import Store, Usage
@@ -208,6 +208,12 @@ class Outline:
         if number:
             self._levels.close(number)
             self._followed.discard(number)
+        self.refresh()
+
+    def close_removed(self, paths: Iterable[bytes]) -> None:
+        """Close the directories at these paths, which are gone."""
+        for path in paths:
+            self._levels.close_at(path)
         self.refresh()
 
     def reveal(self, key: int) -> None:

@@ -594,6 +594,8 @@ class ExploreScreen(Screen[None]):
         if begun:
             self._outline.marks.clear()
             self._removed = tuple(path for thing in things for path in _places_of(thing))
+            if all(outcome.done for outcome in begun):
+                self._outline.close_removed(self._removed)
             self._show_rows()
             self._tell(*outcome_sentences(begun))
             self._look_at_headroom()

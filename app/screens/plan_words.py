@@ -31,7 +31,8 @@ def question_sections(
     question: Together, asked: Sequence[str] = (), read_only: bool = False
 ) -> list[Section]:
     """What would be done; a refusal first, and before all ``asked``: why a second yes is needed."""
-    sections = [Section("plan only", [Line("", READ_ONLY, "warn")])] if read_only else []
+    only = read_only and question.plans
+    sections = [Section("nothing goes", [Line("", READ_ONLY, "warn")])] if only else []
     if asked:
         sections.append(Section("once more", [Line("", it, "warn") for it in asked]))
     sections += [_refusal(plan) for plan in question.refused]
