@@ -104,6 +104,8 @@ def open_doubts(world: World, component: bytes, path: bytes) -> Iterator[Doubt]:
 
 
 def _of_age(world: World, layer: Layer) -> Iterator[Doubt]:
+    if _removal_began(world, layer):
+        return
     for path in (layer.path, os.path.join(layer.path, b"diff")):
         try:
             changed = os.lstat(path).st_mtime
@@ -115,6 +117,15 @@ def _of_age(world: World, layer: Layer) -> Iterator[Doubt]:
             continue
         if world.now - changed < YOUNG:
             yield "it changed within the last hour, so it may be in the making", "wait an hour"
+
+
+def _removal_began(world: World, layer: Layer) -> bool:
+    """Whether it was whole once: then what changed in it lately is that a removal broke off.
+
+    The ``link`` file is written after the link in ``l/`` is made, and a removal begins with that
+    link (moby daemon/graphdriver/overlay2/overlay.go create, Remove).
+    """
+    return os.path.lexists(os.path.join(layer.path, b"link")) and not any(world.links([layer.id]))
 
 
 def _of_transactions(world: World) -> Iterator[Doubt]:

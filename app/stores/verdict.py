@@ -262,8 +262,11 @@ def _doubts(question: Question) -> Iterator[str]:
 
 def _young(question: Question) -> str:
     """Why this may be a layer that is just being made, or ""."""
-    case = question.case
-    age = case.now - question.directory.mtime
+    case, directory = question.case, question.directory
+    if directory.interrupted and directory.token:
+        # Its link file is made after its link in l/, which is gone: this is a removal, no making.
+        return ""
+    age = case.now - directory.mtime
     if age < YOUNG:
         return f"{CREATED}changed minutes ago, and no owner is known yet"
     if age < YOUNG_WHILE_OPEN and case.now - case.disk.last_write < OPEN:
