@@ -13,7 +13,7 @@ from app.cleanup.plan import Place
 from app.scan.descent import open_fenced, open_path
 
 #: The one magic link that is followed: the root of a running container, as the kernel keeps it.
-_ROOT_OF_PROCESS = re.compile(rb"/proc/[0-9]+/root")
+ROOT_OF_PROCESS = re.compile(rb"/proc/[0-9]+/root")
 
 
 class Unreachable(Exception):
@@ -71,7 +71,7 @@ def _base(place: Place, opened: ExitStack) -> int:
     if not place.names or not base.startswith(b"/") or os.path.normpath(base) != base:
         raise Unreachable(_sentence(base, "a plan must name something below a whole path"))
     try:
-        descriptor = open_path(base + b"/." if _ROOT_OF_PROCESS.fullmatch(base) else base)
+        descriptor = open_path(base + b"/." if ROOT_OF_PROCESS.fullmatch(base) else base)
     except (OSError, ValueError) as error:
         raise Unreachable(_sentence(base, _why(error))) from error
     opened.callback(os.close, descriptor)

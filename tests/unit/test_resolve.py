@@ -288,7 +288,9 @@ def test_a_removal_that_ended_early_leaves_what_is_still_nobodys(host: Host) -> 
     host.change(name, interrupted=True)
     assert one(host, name).role is Role.UNREFERENCED
     host.change(name, mtime=NOW - MINUTE)
-    assert one(host, name).role is Role.UNKNOWN
+    assert one(host, name).role is Role.UNREFERENCED, "what is new is the removal"
+    host.change(name, token="")
+    assert one(host, name).role is Role.UNKNOWN, "an empty directory may be a layer's beginning"
 
 
 def test_a_layer_with_an_owner_is_damaged_without_its_link(host: Host) -> None:
