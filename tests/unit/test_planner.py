@@ -157,6 +157,18 @@ def test_the_orphan_goes_link_first(root: SmallRoot) -> None:
     assert answer.frees.inodes == sum(1 for _ in root.orphan.path.rglob("*")) + 2
 
 
+def test_a_removal_that_broke_off_goes_on_at_once(root: SmallRoot) -> None:
+    os.utime(root.orphan.path)
+    assert not plan(root, root.orphan.path).allowed, "it may be in the making"
+    (root.path / "overlay2/l" / root.orphan.token).unlink()
+    os.utime(root.orphan.path)
+    answer = plan(root, root.orphan.path)
+    assert answer.allowed, answer.refused_because
+    assert answer.steps[0].link is None
+    (root.orphan.path / "link").unlink()
+    assert not plan(root, root.orphan.path).allowed
+
+
 def test_of_a_stack_of_orphans_the_upper_one_goes_first(root: SmallRoot) -> None:
     above = add_directory(root.path, hex_id("above"), root.orphan)
     set_age(above.path, 30 * DAY)
