@@ -9,7 +9,7 @@ from app.demo.folder import vanishing_folder
 from tests.bench.figures import Result, machine, table
 from tests.bench.results import write_section
 from tests.bench.roots import BenchRoot, build
-from tests.bench.scan import measure_scan
+from tests.bench.scan import measure_rescan, measure_scan
 from tests.bench.screen import (
     measure_keys_during_scan,
     measure_keys_in_flat_directory,
@@ -19,6 +19,7 @@ from tests.bench.terminal import NeverShownError
 
 MEASUREMENTS: tuple[Callable[[BenchRoot], list[Result]], ...] = (
     measure_scan,
+    measure_rescan,
     measure_start,
     measure_keys_during_scan,
     measure_keys_in_flat_directory,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from app.scan.job import run
+from app.scan.marks import marks_of
 from app.scan.tree import combined
 from app.scan.walk import Fence, Unit
 from tests.bench.figures import Result
@@ -36,6 +37,30 @@ def measure_scan(root: BenchRoot) -> list[Result]:
             f"{statistics.median(scans):.2f} s; du {statistics.median(dus):.2f} s; "
             f"ratio {ratio:.2f} (medians of {PAIRS} pairs)",
             "as fast as du",
+        )
+    ]
+
+
+def measure_rescan(root: BenchRoot) -> list[Result]:
+    """One changed layer measured again, the marks of all others compared, against a first scan."""
+    units, fence = _units(root), Fence()
+    deep = [unit for unit in units if not unit.shallow]
+    others = [unit.path for unit in deep[1:]]
+    before = marks_of(others, fence)
+
+    def rescan() -> None:
+        if marks_of(others, fence) != before:
+            raise AssertionError("the layers change under the bench")
+        list(run(deep[:1], fence))
+
+    pairs = [(_seconds(lambda: _scan(root)), _seconds(rescan)) for _ in range(PAIRS)]
+    ratio = statistics.median(again / first for first, again in pairs)
+    return [
+        Result(
+            f"rescan, one of {len(deep)} layers changed",
+            f"{statistics.median(again for _, again in pairs) * 1000:.0f} ms; "
+            f"{ratio:.2f} of the first scan (medians of {PAIRS} pairs)",
+            "under a tenth",
         )
     ]
 
