@@ -105,9 +105,9 @@ def test_containers(engine: Engine) -> None:
     done = carry_out(engine, removing(gone, volumes=True))
     assert (done.done, done.why) == (True, "")
     assert not where.exists()
+    # How much came back is told on a disk of its own (test_story): others write to this one.
     assert done.before
     assert done.after
-    assert done.after.bytes_free > done.before.bytes_free
     assert containers(engine) == {other}
     assert engine.docker("volume", "ls", "--quiet").split() == ["named"]
 
