@@ -20,6 +20,7 @@ from app.model import (
     Owner,
     Problem,
     Reference,
+    Snapshot,
     Store,
     Usage,
 )
@@ -47,6 +48,7 @@ def owner(it: Owner) -> Document:
         "image": it.image,
         "tags": list(it.tags),
         "compose": {"project": it.compose_project, "service": it.compose_service},
+        "namespace": it.namespace,
     }
 
 
@@ -69,6 +71,19 @@ def layer_head(it: Layer) -> Document:
         "mounted": bool(it.mounts),
         "active": it.active,
         "note": it.note,
+        "snapshot": snapshot(it.snapshot) if it.snapshot else None,
+    }
+
+
+def snapshot(it: Snapshot) -> Document:
+    """What containerd knows of a layer; ``recorded`` is null unless it is committed."""
+    recorded = it.recorded
+    return {
+        "key": it.key,
+        "namespace": it.namespace,
+        "snapshotter": it.snapshotter,
+        "kind": it.kind,
+        "recorded": {"bytes": recorded.bytes, "inodes": recorded.inodes} if recorded else None,
     }
 
 
@@ -76,7 +91,7 @@ def answer(it: Answer) -> Document:
     """One answer of ``which``."""
     return {
         "path": os.fsdecode(it.path),
-        "store": it.store.root.driver if it.store else None,
+        "store": _store(it),
         "data_root": os.fsdecode(it.store.root.path) if it.store else None,
         "layer": layer_head(it.layer) if it.layer else None,
         "owners": [owner(one) for one in it.owners],
@@ -84,6 +99,13 @@ def answer(it: Answer) -> Document:
         "evidence": [evidence(one) for one in it.evidence],
         "note": it.note,
     }
+
+
+def _store(it: Answer) -> str | None:
+    """The driver or snapshotter that keeps the layer; the data root's where it is in none."""
+    if it.layer and it.layer.snapshot:
+        return it.layer.snapshot.snapshotter
+    return it.store.root.driver if it.store else None
 
 
 def usage(it: Usage) -> Document:
@@ -153,6 +175,8 @@ def data_root(store: Store) -> Document:
         "image_store": store.root.image_store.value,
         "found_by": store.root.found_by,
         "engine": store.root.engine_url or None,
+        "containerd": os.fsdecode(store.root.containerd) or None,
+        "namespace": store.root.namespace,
         "witnesses": store.witnesses,
         "problems": [problem(it) for it in store.problems],
     }

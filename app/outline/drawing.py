@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from app.model import Usage
 from app.outline.figures import Figures
 from app.outline.levels import Level
-from app.outline.nodes import Draft, Node
+from app.outline.nodes import Draft, Node, What
 from app.outline.order import Order
 from app.text import safe, size
 from widgets.rows import Row
@@ -39,12 +39,18 @@ def node_row(node: Node, figures: Figures, setting: Setting) -> Row:
         bytes=setting.order.bytes_of(usage) if usage else None,
         inodes=usage.inodes if usage else None,
         share=setting.share(usage),
-        state=draft.state,
+        state=_state(draft, figures),
         expandable=bool(node.children or draft.path),
         expanded=setting.expanded,
         partial=bool(usage and (usage.partial or usage.unreadable)),
         tone=draft.tone,
     )
+
+
+def _state(draft: Draft, figures: Figures) -> str:
+    """Of a layer, that its figures are containerd's own as long as it is not measured."""
+    recorded = draft.what is What.LAYER and figures.recorded(draft.units)
+    return "recorded" if recorded else draft.state
 
 
 def entry_row(key: int, depth: int, level: Level, index: int, setting: Setting) -> Row:

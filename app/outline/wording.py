@@ -21,7 +21,19 @@ def owner_name(owner: Owner) -> str:
     """A container's name, an image's first tag, or a short id where there is none."""
     if owner.kind is Kind.IMAGE and not owner.tags:
         return f"untagged image {short_id(owner.id)}"
+    if owner.kind is Kind.LEASE:
+        return f"lease {short_id(owner.id)}"
     return owner.name or short_id(owner.id)
+
+
+def unique(owner: Owner) -> str:
+    """What tells it from all of its kind: another namespace may have the same id."""
+    return f"{owner.namespace} {owner.id}" if owner.namespace else owner.id
+
+
+def layer_id(layer: Layer) -> str:
+    """The beginning of its directory's name, or ``snapshots/47``."""
+    return short_id(layer.id)
 
 
 def image_label(owner: Owner) -> str:
@@ -110,6 +122,7 @@ def layer_label(layer: Layer) -> str:
 def layer_words(layer: Layer) -> str:
     """What the filter looks into: ids, names, tags, path."""
     parts = [layer.id, os.fsdecode(layer.path), layer.role.value, layer_state(layer)]
+    parts += [layer.snapshot.key, layer.snapshot.namespace] if layer.snapshot else []
     for owner in layer.owners:
         parts += [owner_words(owner)]
     return " ".join(parts)
@@ -126,5 +139,6 @@ def owner_words(owner: Owner) -> str:
             owner.compose_project,
             owner.compose_service,
             owner.state,
+            owner.namespace,
         )
     )

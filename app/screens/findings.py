@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.model import Headroom, Problem, Store
+from app.model import Headroom, Problem, Store, within
 from app.outline.figures import Figures
 from app.screens.dialogs import problem_sections
 from app.stores.request import Survey
@@ -50,5 +50,9 @@ class Findings:
 
     def store_at(self, path: bytes) -> Store | None:
         """The data root that ``path`` lies in, else the first one."""
-        inside = (store for store in self.stores if path.startswith(store.root.path))
+        inside = (
+            store
+            for store in self.stores
+            if any(within(path, place) for place in store.root.places)
+        )
         return next(inside, self.stores[0] if self.stores else None)

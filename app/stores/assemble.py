@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from app.model import Container, Evidence, ImageInfo, Kind, Layer, Owner, Role, Store, Volume
 from app.stores import disk_claims as by_disk
 from app.stores import engine_claims as by_engine
 from app.stores.containers import CONFIG, ContainerRecord
 from app.stores.disk import DiskReading
-from app.stores.engine import EngineReading
+from app.stores.engine import EngineImage, EngineReading
 from app.stores.engine_claims import known_owners
 from app.stores.mounts import Mount
 from app.stores.resolve import resolve
+from app.stores.snapshot_things import (
+    blobs_of,
+    containerd_images,
+    engine_layers,
+    other_containers,
+)
+from app.stores.snapshots import resolve_snapshots
 from app.stores.volumes import VolumeRecord
 
 
@@ -26,16 +34,19 @@ def assemble(
 ) -> Store:
     """One data root, answered. ``now`` is unix time in seconds."""
     layers = resolve(disk, engine, mounts, now)
-    containers = _containers(disk, engine, layers)
+    layers.update(resolve_snapshots(disk, engine, mounts, now))
+    containers = (*_containers(disk, engine, layers), *other_containers(disk, layers))
+    images = tuple(_images(disk, engine))
     return Store(
         root=disk.root,
         layers=layers,
         containers=containers,
-        images=tuple(_images(disk, engine)),
+        images=images,
         volumes=_volumes(disk, containers),
         tokens=disk.graph.tokens,
         dangling=disk.graph.dangling,
-        problems=(*disk.problems, *(engine.problems if engine else ())),
+        blobs=blobs_of(disk, images),
+        problems=(*disk.all_problems, *(engine.problems if engine else ())),
         witnesses=witnesses,
     )
 
@@ -81,12 +92,19 @@ def _own_layers(layers: Mapping[str, Layer]) -> dict[str, tuple[str, ...]]:
     own: dict[str, list[str]] = {}
     for name, layer in layers.items():
         for owner in layer.owners:
-            if owner.kind is Kind.CONTAINER and layer.role not in (Role.IMAGE, Role.BUILD_CACHE):
+            if owner.kind is not Kind.CONTAINER or owner.namespace:
+                continue
+            if layer.role not in (Role.IMAGE, Role.BUILD_CACHE):
                 own.setdefault(owner.id, []).append(name)
     return {
-        id_: tuple(sorted(names, key=lambda name: (name.endswith("-init"), name)))
+        id_: tuple(sorted(names, key=lambda name: (_is_init(layers[name]), name)))
         for id_, names in own.items()
     }
+
+
+def _is_init(layer: Layer) -> bool:
+    """Also where the role says something else (an inactive store)."""
+    return (layer.snapshot.key if layer.snapshot else layer.id).endswith("-init")
 
 
 def _container(
@@ -113,24 +131,32 @@ def _config(directory: bytes) -> str:
 
 def _images(disk: DiskReading, engine: EngineReading | None) -> Iterator[ImageInfo]:
     """Every image that either witness knows; the engine's word for its tags first."""
-    theirs = engine.images if engine else {}
-    for id_ in dict.fromkeys((*disk.names.images, *theirs)):
-        record, image = disk.names.images.get(id_), theirs.get(id_)
-        owner, evidence = None, []
-        names: tuple[str, ...] = ()
-        if record:
-            owner = by_disk.image_owner(record)
-            names = _directories(disk, record.chain_ids)
-            says = f"lists {len(names)} layers by diff id"
-            evidence.append(Evidence(os.fsdecode(record.path), says))
-        if image:
-            owner = by_engine.image_owner(image)
-            says = f"tags {', '.join(owner.tags) or 'none'}"
-            evidence.append(Evidence(f"engine: image inspect {id_}", says))
-            if not names or ("" in names and len(names) == len(image.directories)):
-                names = _present(disk, reversed(image.directories))
-        if owner:
-            yield ImageInfo(owner, names, tuple(evidence))
+    theirs = dict(engine.images) if engine else {}
+    for info in (*_graphdriver_images(disk), *containerd_images(disk)):
+        image = None if info.owner.namespace else theirs.pop(info.owner.id, None)
+        yield _with_engine(disk, info, image) if image else info
+    for image in theirs.values():
+        bare = ImageInfo(by_engine.image_owner(image))
+        yield _with_engine(disk, bare, image)
+
+
+def _graphdriver_images(disk: DiskReading) -> Iterator[ImageInfo]:
+    for record in disk.names.images.values():
+        names = _directories(disk, record.chain_ids)
+        says = f"lists {len(names)} layers by diff id"
+        evidence = (Evidence(os.fsdecode(record.path), says),)
+        yield ImageInfo(by_disk.image_owner(record), names, evidence)
+
+
+def _with_engine(disk: DiskReading, info: ImageInfo, image: EngineImage) -> ImageInfo:
+    """The same image with the engine's tags, and its layers where the disk lacks them."""
+    owner = by_engine.image_owner(image)
+    says = f"tags {', '.join(owner.tags) or 'none'}"
+    names = info.layers
+    if not names or ("" in names and len(names) == len(image.directories)):
+        names = _present(disk, reversed(image.directories)) or engine_layers(disk, image)
+    evidence = (*info.evidence, Evidence(f"engine: image inspect {image.id}", says))
+    return replace(info, owner=owner, layers=names, evidence=evidence)
 
 
 def _directories(disk: DiskReading, chain_ids: Iterable[str]) -> tuple[str, ...]:
