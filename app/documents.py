@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.inventory import HotRow, Inventory, LayerRow, OtherRow, Sums
+from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow, Sums
 from app.model import (
     AS_LAST_SAVED,
     Evidence,
@@ -138,12 +138,30 @@ def other(row: OtherRow) -> Document:
     }
 
 
+def image(row: ImageRow) -> Document:
+    """An image: its layers unpacked, its blobs as containerd keeps them, its own part of each."""
+    return {
+        **owner(row.image.owner),
+        "data_root": os.fsdecode(row.store.root.path),
+        "layers": [name for name in row.image.layers if name],
+        "blobs": list(row.image.blobs),
+        "unpacked": usage(row.unpacked),
+        "unpacked_own": usage(row.unpacked_own),
+        "compressed": usage(row.compressed),
+        "compressed_own": usage(row.compressed_own),
+    }
+
+
 def sums(it: Sums) -> Document:
-    """What the rows of each sort take together; ``rest`` are Docker's own files."""
+    """What the rows of each sort take together; ``rest`` are Docker's own files.
+
+    ``blobs`` are those of all images, and of none.
+    """
     return {
         "layers": usage(it.layers),
         "volumes": usage(it.volumes),
         "containers": usage(it.containers),
+        "blobs": usage(it.blobs),
         "rest": usage(it.rest),
     }
 
@@ -199,6 +217,7 @@ def report(
         "filesystems": [filesystem(it) for it in filesystems],
         "layers": [layer(row) for row in inventory.layers[:top]],
         "others": [other(row) for row in inventory.others[:top]],
+        "images": [image(row) for row in inventory.images[:top]],
         "sums": sums(inventory.sums),
         "total": usage(total),
         "unreadable": total.unreadable,

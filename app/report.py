@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from app.inventory import HotRow, Inventory, LayerRow, OtherRow
+from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow
 from app.model import (
     Container,
     Headroom,
@@ -238,6 +238,35 @@ def _state(layer: Layer) -> str:
     return "-" if says_no_more else words
 
 
+def images(paper: Paper, rows: Sequence[ImageRow], order: Order) -> None:
+    """Where containerd keeps them: what each image takes unpacked, and once more compressed."""
+    if not any(row.image.blobs for row in rows):
+        return
+    headings = [
+        *(Heading(title, figure=True) for title in ("UNPACKED", "OWN", "COMPRESSED", "OWN")),
+        Heading("IMAGE", gives_way=True),
+    ]
+    paper.table(
+        headings,
+        [
+            [
+                *(
+                    _figures(usage, order.bytes_of(usage))[0]
+                    for usage in (
+                        row.unpacked,
+                        row.unpacked_own,
+                        row.compressed,
+                        row.compressed_own,
+                    )
+                ),
+                row.label,
+            ]
+            for row in rows
+        ],
+    )
+    paper.line()
+
+
 def others(paper: Paper, rows: Sequence[OtherRow], order: Order) -> None:
     """Volumes with their users, and the containers' own directories (logs, settings)."""
     if not rows:
@@ -288,11 +317,13 @@ def sums(paper: Paper, inventory: Inventory, top: int | None) -> None:
     it = inventory.sums
     volumes = sum(row.owner.kind is Kind.VOLUME for row in inventory.others)
     containers = len(inventory.others) - volumes
+    own = "and containerd's " if it.blobs.inodes else ""
     lines = [
         (it.layers, _number(len(inventory.layers), "layer") + _shown(len(inventory.layers), top)),
         (it.volumes, _number(volumes, "volume")),
         (it.containers, f"logs and settings of {_number(containers, 'container')}"),
-        (it.rest, "Docker's own files"),
+        *([(it.blobs, "compressed blobs of images")] if it.blobs.inodes else []),
+        (it.rest, f"Docker's {own}own files"),
         (it.total, "total"),
     ]
     paper.columns(

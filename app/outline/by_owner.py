@@ -14,6 +14,7 @@ from app.model import Blob, Container, ImageInfo, Kind, Layer, Role, Store, Volu
 from app.outline import wording
 from app.outline.nodes import Draft, What
 from app.outline.units import blobs_of, opened_of
+from app.text import short_id
 
 #: What a container sees of its layer: ``diff`` with overlay2, ``fs`` in a snapshot.
 _INLINE = (b"diff", b"fs")
@@ -129,7 +130,7 @@ def _container(container: Container, layers: list[Layer], units: set[bytes]) -> 
 
 def _part_label(layer: Layer) -> str:
     word = "writable layer" if layer.role is Role.WRITABLE else "init layer"
-    return f"{word} {wording.layer_id(layer)}"
+    return f"{word} {short_id(layer.id)}"
 
 
 def layer_draft(layer: Layer, label: str) -> Draft:
@@ -202,18 +203,12 @@ def _image(store: Store, image: ImageInfo) -> Draft:
         wording.unique(image.owner),
         wording.image_label(image.owner),
         units=tuple(dict.fromkeys(it.path for it in parts)),
-        own_units=tuple(it.path for it in parts if _only_owner(it, image)),
+        own_units=tuple(it.path for it in parts if wording.only_owner(it, image)),
         state=wording.image_state(image, len(containers)),
         subject=image,
         words=wording.owner_words(image.owner),
         children=(*children, *_blobs(blobs, image)),
     )
-
-
-def _only_owner(part: Layer | Blob, image: ImageInfo) -> bool:
-    """Whether it belongs to no other image; the same one in another namespace is another one."""
-    mine = wording.unique(image.owner)
-    return all(it.kind is not Kind.IMAGE or wording.unique(it) == mine for it in part.owners)
 
 
 def _blobs(blobs: Sequence[Blob], image: ImageInfo) -> Iterator[Draft]:
@@ -224,7 +219,7 @@ def _blobs(blobs: Sequence[Blob], image: ImageInfo) -> Iterator[Draft]:
             "blobs",
             f"compressed ({len(blobs)} blobs)",
             units=tuple(blob.path for blob in blobs),
-            own_units=tuple(blob.path for blob in blobs if _only_owner(blob, image)),
+            own_units=tuple(blob.path for blob in blobs if wording.only_owner(blob, image)),
             subject=image,
             words="blobs compressed " + " ".join(blob.digest for blob in blobs),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from app.model import AS_LAST_SAVED, Container, ImageInfo, Kind, Layer, Owner, Role, Volume
+from app.model import AS_LAST_SAVED, Blob, Container, ImageInfo, Kind, Layer, Owner, Role, Volume
 from app.text import short_id
 
 #: Roles whose rows ask for a look; the word beside says the same.
@@ -31,9 +31,10 @@ def unique(owner: Owner) -> str:
     return f"{owner.namespace} {owner.id}" if owner.namespace else owner.id
 
 
-def layer_id(layer: Layer) -> str:
-    """The beginning of its directory's name, or ``snapshots/47``."""
-    return short_id(layer.id)
+def only_owner(part: Layer | Blob, image: ImageInfo) -> bool:
+    """Whether it belongs to no other image; the same one in another namespace is another one."""
+    mine = unique(image.owner)
+    return all(it.kind is not Kind.IMAGE or unique(it) == mine for it in part.owners)
 
 
 def image_label(owner: Owner) -> str:
