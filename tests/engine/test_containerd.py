@@ -1,4 +1,4 @@
-"""Debian's own containerd, read while it works: every namespace, every owner, no lock, no mistake."""
+"""Debian's own containerd, read while it works: every namespace, every owner, no mistake."""
 
 from __future__ import annotations
 
