@@ -262,14 +262,17 @@ def _rest(store: Store, units: tuple[bytes, ...]) -> Draft:
     title = "Docker's own files"
     if store.root.containerd:
         alone = store.root.places == (store.root.containerd,)
-        title = "containerd's own files" if alone else "Docker's and containerd's own files"
+        title = "containerd's own files" if alone else "daemons' own files"
     opened = opened_of(store)
     return _group(title, (_own(store, unit, opened) for unit in units))
 
 
 def _own(store: Store, unit: bytes, opened: frozenset[bytes]) -> Draft:
-    inside = within(unit, store.root.path) and unit != store.root.path
-    shown = os.path.relpath(unit, store.root.path) if inside else unit
+    shown = unit
+    if unit not in store.root.places:
+        place = next(place for place in store.root.places if within(unit, place))
+        above = place if place == store.root.path else os.path.dirname(place)
+        shown = os.path.relpath(unit, above)
     shallow = unit in store.root.places or unit in opened
     label = b"files directly in " + shown if shallow else shown
     return Draft(

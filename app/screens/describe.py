@@ -83,8 +83,8 @@ _GROUPS = {
     "inactive store": "layers of the store that the engine does not use now",
     "volumes": "every volume; removing a container leaves its named volumes",
     "Docker's own files": "metadata, databases, temporary files and plugins",
-    "Docker's and containerd's own files": "metadata, databases, temporary files and plugins",
-    "containerd's own files": "metadata, databases, state",
+    "daemons' own files": "Docker's and containerd's metadata, databases, temporary files",
+    "containerd's own files": "metadata, databases, temporary files",
 }
 
 

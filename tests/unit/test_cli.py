@@ -325,7 +325,7 @@ def test_the_containerd_store_is_answered(captures: Path, run: Run) -> None:
     assert document["total"]["inodes"] == sum(inodes for _, inodes in used)
     assert document["data_roots"][0]["containerd"] == str(containerd)
     (layer,) = [it for it in document["layers"] if it["layer"]["id"] == "snapshots/10"]
-    assert layer["layer"]["snapshot"]["recorded"] == {"bytes": 12591104, "inodes": 4}
+    assert layer["layer"]["snapshot"]["recorded"] == {"bytes": 12595200, "inodes": 4}
     (image,) = [it for it in document["images"] if it["name"] == "base:1"]
     assert image["layers"] == ["snapshots/1"]
     assert image["compressed"]["inodes"] == len(image["blobs"]) == 2
