@@ -52,6 +52,12 @@ class ContainerdReading:
         homes = (it for it in self.snapshotters if directory.path.startswith(it.home + b"/"))
         return next(homes, None)
 
+    def lists(self, snapshot: Snapshot, name: str) -> bool:
+        """Whether containerd's own database has this snapshot, under the same number."""
+        space = self.namespaces.get(snapshot.namespace)
+        full = space.names.get((snapshot.snapshotter, snapshot.key)) if space else None
+        return any(full is not None and it.names.get(full) == name for it in self.snapshotters)
+
     def layers_of(self, namespace: str, manifest: Manifest) -> Iterator[tuple[str, str, str]]:
         """Snapshotter, chain id and directory id of each layer, once per snapshotter used."""
         for reading in self.snapshotters:

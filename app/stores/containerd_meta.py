@@ -55,12 +55,16 @@ class Lease:
 
 @dataclass(slots=True)
 class Namespace:
-    """One namespace. ``images`` maps names to digests, ``snapshots`` keys to labels."""
+    """One namespace. ``images`` maps names to digests, ``snapshots`` keys to labels.
+
+    ``names`` maps the same keys to the names of the snapshotter's own entries.
+    """
 
     name: str
     images: dict[str, str] = field(default_factory=dict)
     containers: dict[str, ContainerEntry] = field(default_factory=dict)
     snapshots: dict[SnapshotKey, dict[str, str]] = field(default_factory=dict)
+    names: dict[SnapshotKey, str] = field(default_factory=dict)
     leases: dict[str, Lease] = field(default_factory=dict)
 
 
@@ -118,6 +122,7 @@ def _namespace(name: str, bucket: Bucket, wrong: list[str]) -> Namespace:
     for snapshotter, entries in _inner(bucket.bucket(b"snapshots"), wrong):
         for key, entry in _inner(entries, wrong):
             found.snapshots[snapshotter, key] = dict(labels_of(entry))
+            found.names[snapshotter, key] = _text(entry, b"name")
     for id_, entry in _inner(bucket.bucket(b"leases"), wrong):
         found.leases[id_] = Lease(id_, frozenset(_leased(entry)), dict(labels_of(entry)))
     return found

@@ -88,6 +88,18 @@ def _unlisted(asked: SnapshotQuestion) -> Verdict | None:
     return _unknown(f"metadata.db does not know it; {COLLECTED}")
 
 
+def _forgotten(asked: SnapshotQuestion) -> Verdict | None:
+    """One that containerd itself has dropped, or not yet noted down: it is made and goes so."""
+    snapshot, name = asked.snapshot, asked.question.directory.name
+    if snapshot is None or not asked.reading.meta.readable or asked.reading.lists(snapshot, name):
+        return None
+    if asked.question.case.live.points(name):
+        return _unknown("meta.db does not know it, yet it is mounted")
+    if asked.young:
+        return _unknown(f"{CREATED}containerd has not noted it down yet")
+    return _unknown(f"meta.db does not know it; {COLLECTED}")
+
+
 def _damaged(asked: SnapshotQuestion) -> Verdict | None:
     directory = asked.question.directory
     return None if directory.sure else _unknown("; ".join(directory.notes))
@@ -165,6 +177,7 @@ def _unknown(why: str) -> Verdict:
 _CHECKS: tuple[Callable[[SnapshotQuestion], Verdict | None], ...] = (
     _unlisted,
     _inactive,
+    _forgotten,
     _damaged,
     _contradictory,
     _differing,
