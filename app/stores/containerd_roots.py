@@ -21,6 +21,7 @@ from app.stores.snapshotter import home_of, snapshotters
 
 CONFIG = b"/etc/containerd/config.toml"
 DEFAULT_ROOT = b"/var/lib/containerd"
+DEFAULT_ADDRESS = b"/run/containerd/containerd.sock"
 #: Below a data root, when dockerd runs a containerd of its own.
 OWN = b"containerd/daemon"
 #: Docker's namespace; each userns-remapped root has its own (daemon.go RemapContainerdNamespaces).
@@ -113,7 +114,7 @@ def on_this_machine(host: Host) -> Iterator[Containerd]:
     configured = _configured(host, CONFIG, f"named in {os.fsdecode(CONFIG)}")
     if configured.root:
         yield configured
-    yield Containerd(host.at(DEFAULT_ROOT), b"", "containerd's default place")
+    yield Containerd(host.at(DEFAULT_ROOT), DEFAULT_ADDRESS, "containerd's default place")
 
 
 def _running(host: Host, process: Process) -> Containerd | None:
@@ -133,8 +134,8 @@ def _configured(host: Host, config: bytes, found_by: str) -> Containerd:
     try:
         text = read_file(os.path.realpath(host.at(config)), _LARGEST_CONFIG)
     except (FileNotFoundError, Damage):
-        return Containerd(b"", b"", found_by)
-    table, root, address = b"", b"", b""
+        return Containerd(b"", DEFAULT_ADDRESS, found_by)
+    table, root, address = b"", b"", DEFAULT_ADDRESS
     for line in text.splitlines():
         if heading := _TABLE.fullmatch(line):
             table = heading[1]

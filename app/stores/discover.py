@@ -68,16 +68,17 @@ def discover(
 
     Raises RootError: NoDataRoot, NotADataRoot or NoPermission, each a sentence with the next step.
     """
-    found, host = _Found(engine), Host(fs_root)
+    host = Host(fs_root)
+    found = _Found(engine, host)
     if data_roots:
         for path in data_roots:
             found.add(Hint(path, NAMED))
-        return found.result(host)
+        return found.result()
     _find_main(found, engine, host)
     found.try_each(rootless(host))
     if not found.roots and not found.try_each(containerd_hints(host)):
         raise found.nothing()
-    return found.result(host)
+    return found.result()
 
 
 def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
@@ -99,6 +100,7 @@ class _Found:
     """The roots found so far, each once, by their real paths."""
 
     engine: EngineInfo | None
+    host: Host
     roots: dict[bytes, DataRoot] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failures: list[RootError] = field(default_factory=list)
@@ -121,10 +123,8 @@ class _Found:
     def add(self, hint: Hint) -> None:
         """A root and the remapped ones below it. Raises RootError."""
         path = os.path.realpath(hint.path)
-        beside = os.path.join(os.path.dirname(path), b"docker")
-        if is_containerd_root(path) and not is_data_root(path) and is_data_root(beside):
-            # The names of Docker's containers are there, and without them it is half the answer.
-            path = beside
+        if is_containerd_root(path) and not is_data_root(path):
+            path = self._user_of(path) or path
         nested = nested_roots(path)
         try:
             self._put(path, hint.found_by, nested)
@@ -148,6 +148,15 @@ class _Found:
             self._put(above, f"from before the remap to {os.fsdecode(path)}", nested)
         self._add_below(above, nested)
 
+    def _user_of(self, containerd: bytes) -> bytes:
+        """The data root beside a containerd root that uses it: it has the names of containers."""
+        beside = os.path.join(os.path.dirname(containerd), b"docker")
+        if not is_data_root(beside):
+            return b""
+        root = _served(beside, self.engine) or _unserved(beside)
+        used = containerd_of(root, self.engine, self.host, own_machine=False)
+        return beside if used == containerd else b""
+
     def _put(self, path: bytes, found_by: str, nested: tuple[bytes, ...] = ()) -> None:
         if path not in self.roots:
             root = _served(path, self.engine) or _unserved(path)
@@ -163,21 +172,25 @@ class _Found:
             "whodiff --demo."
         )
 
-    def result(self, host: Host) -> Discovery:
+    def result(self) -> Discovery:
         """What was found, each containerd with the data root that it works for."""
-        return Discovery(tuple(self._paired(host)), tuple(self.problems))
+        return Discovery(tuple(self._paired()), tuple(self.problems))
 
-    def _paired(self, host: Host) -> Iterator[DataRoot]:
+    def _paired(self) -> Iterator[DataRoot]:
         """A containerd root that was named stands beside the data root that uses it, or alone.
 
         Each is shown once: with the engine's own root, else with the first that claims it.
         """
-        stores = [path for path in self.roots if not is_data_root(path)]
+        stores = [
+            path
+            for path, root in self.roots.items()
+            if is_containerd_root(path) and not (root.engine_url or is_data_root(path))
+        ]
         taken: dict[bytes, bytes] = {}
         docker = [root for path, root in self.roots.items() if path not in stores]
         for root in sorted(docker, key=lambda root: not root.engine_url):
             own_machine = root.found_by != NAMED
-            found = containerd_of(root, self.engine, host, own_machine=own_machine)
+            found = containerd_of(root, self.engine, self.host, own_machine=own_machine)
             if not found and root.image_store is ImageStore.CONTAINERD:
                 found = next((path for path in stores if path not in taken.values()), b"")
             if found and found not in taken.values():
