@@ -38,9 +38,11 @@ def only_owner(part: Layer | Blob, image: ImageInfo) -> bool:
 
 
 def image_label(owner: Owner) -> str:
-    """``postgres:16 +2 tags``."""
+    """``postgres:16 +2 tags``, ``pause:3.9 in k8s.io``."""
     more = len(owner.tags) - 1
-    return owner_name(owner) + (f" +{more} tag{'s' if more > 1 else ''}" if more > 0 else "")
+    where = f" in {owner.namespace}" if owner.namespace else ""
+    tags = f" +{more} tag{'s' if more > 1 else ''}" if more > 0 else ""
+    return owner_name(owner) + tags + where
 
 
 def owners_label(owners: tuple[Owner, ...]) -> str:

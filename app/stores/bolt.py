@@ -195,7 +195,7 @@ def _check_file(file: int, name: str, limit: int) -> None:
     if about.st_size > limit:
         raise BoltError(
             f"{name} has {about.st_size} bytes, more than the {limit} that are read into memory; "
-            "let the engine prune its build cache."
+            "ask the engine itself for what it knows."
         )
 
 

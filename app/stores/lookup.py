@@ -107,8 +107,9 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Answer]:
 def _snapshot_named(text: str, store: Store) -> Layer | None:
     """The snapshot of a number, of a whole key, or of a database's full name of it."""
     found = SNAPSHOT.fullmatch(text)
-    if found:
-        return store.layers.get(directory_id(found[1] or USUAL, found[2] or found[3]))
+    name = directory_id(found[1] or USUAL, found[2] or found[3]) if found else ""
+    if name in store.layers:
+        return store.layers[name]
     keyed = (it for it in store.layers.values() if it.snapshot)
     full = re.fullmatch(r"([^/]+)/[0-9]+/(.+)", text)
     for layer in keyed:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from app.model import Blob, Container, Evidence, ImageInfo, Layer, Owner
 from app.stores.containerd import ContainerdReading
-from app.stores.discover import NAMED
 from app.stores.disk import DiskReading
 from app.stores.engine import EngineImage
 from app.stores.graphdriver import chain_ids
 from app.stores.namespaces import container_owner, image_owners
-from app.stores.states import NOT_RUNNING
+from app.stores.states import RUNNING, idle_state
 
 
 def other_containers(disk: DiskReading, layers: Mapping[str, Layer]) -> Iterator[Container]:
@@ -24,10 +23,8 @@ def other_containers(disk: DiskReading, layers: Mapping[str, Layer]) -> Iterator
         for entry in space.containers.values():
             name = reading.container_snapshot(space.name, entry)
             layer = layers.get(name)
-            running = bool(layer and layer.mounts)
-            # In a copy, a mount that is missing proves nothing.
-            idle = "" if disk.root.found_by == NAMED else NOT_RUNNING
-            owner = container_owner(space.name, entry, "running" if running else idle)
+            state = RUNNING if layer and layer.mounts else idle_state(disk.root)
+            owner = container_owner(space.name, entry, state)
             says = f"containers/{entry.id} of namespace {space.name}, image {entry.image or 'none'}"
             evidence = (Evidence(reading.meta.source, says),)
             yield Container(owner, b"", (name,) if layer else (), evidence=evidence)

@@ -17,6 +17,7 @@ from app.stores.resolve import evidence_of, owners_of, references_of
 from app.stores.snapshot_claims import engine_snapshot_claims, snapshot_claims
 from app.stores.snapshot_mounts import find_live_snapshots
 from app.stores.snapshot_verdict import SnapshotQuestion, snapshot_verdict
+from app.stores.states import RUNNING, idle_state
 from app.stores.verdict import Case, Question
 
 _ABOVE = "it stands on this snapshot"
@@ -45,7 +46,7 @@ def resolve_snapshots(
         now,
     )
     foreign = replace(case, engine=None, by_engine=Claims(), known={})
-    asker = _Asker(reading, own, case, foreign)
+    asker = _Asker(reading, own, case, foreign, idle_state(disk.root))
     return {name: asker.layer(name) for name in reading.graph.directories}
 
 
@@ -57,6 +58,7 @@ class _Asker:
     own: str
     case: Case
     foreign: Case
+    idle: str
 
     def layer(self, name: str) -> Layer:
         """One directory, answered."""
@@ -92,10 +94,9 @@ class _Asker:
 
     def _with_states(self, owners: tuple[Owner, ...], name: str) -> tuple[Owner, ...]:
         """Of a container outside Docker nothing but its live mount tells that it runs."""
-        running = bool(self.case.live.points(name))
+        state = RUNNING if self.case.live.points(name) else self.idle
         return tuple(
-            replace(owner, state="running") if _stateless(owner) and running else owner
-            for owner in owners
+            replace(owner, state=state) if _stateless(owner) else owner for owner in owners
         )
 
 
