@@ -221,7 +221,7 @@ def _blobs(blobs: Sequence[Blob], image: ImageInfo) -> Iterator[Draft]:
             units=tuple(blob.path for blob in blobs),
             own_units=tuple(blob.path for blob in blobs if wording.only_owner(blob, image)),
             subject=image,
-            words="blobs compressed " + " ".join(blob.digest for blob in blobs),
+            words=" ".join((wording.owner_words(image.owner), *(blob.digest for blob in blobs))),
         )
 
 

@@ -48,6 +48,12 @@ class Findings:
         unnamed = self.unreadable() - len(paths)
         return problem_sections(self.witnesses(), self.problems(), paths, unnamed)
 
+    def place_at(self, store: Store, units: tuple[bytes, ...]) -> bytes:
+        """Which of a data root's directories a row lies in, by the first of its units."""
+        places = store.root.places
+        inside = (place for place in places for unit in units if within(unit, place))
+        return next(inside, places[0])
+
     def store_at(self, path: bytes) -> Store | None:
         """The data root that ``path`` lies in, else the first one."""
         inside = (
