@@ -317,13 +317,13 @@ def sums(paper: Paper, inventory: Inventory, top: int | None) -> None:
     it = inventory.sums
     volumes = sum(row.owner.kind is Kind.VOLUME for row in inventory.others)
     containers = len(inventory.others) - volumes
-    own = "and containerd's " if it.blobs.inodes else ""
+    whose = "daemons'" if it.blobs.inodes else "Docker's"
     lines = [
         (it.layers, _number(len(inventory.layers), "layer") + _shown(len(inventory.layers), top)),
         (it.volumes, _number(volumes, "volume")),
         (it.containers, f"logs and settings of {_number(containers, 'container')}"),
         *([(it.blobs, "compressed blobs of images")] if it.blobs.inodes else []),
-        (it.rest, f"Docker's {own}own files"),
+        (it.rest, f"{whose} own files"),
         (it.total, "total"),
     ]
     paper.columns(
