@@ -7,6 +7,7 @@ metadata that cannot be read.
 from __future__ import annotations
 
 import argparse
+import gc
 import io
 import os
 import sys
@@ -16,10 +17,10 @@ from typing import NoReturn
 from app import __version__
 from app.scan import ScanError, core_name
 
-COMMANDS = ("which", "report", "du")
+COMMANDS = ("which", "report", "du", "plan")
 
 #: Options whose value is a word of its own: it is no command, whatever it spells.
-_WITH_VALUE = ("--data-root", "--host", "--sort", "--top")
+_WITH_VALUE = ("--data-root", "--host", "--sort", "--top", "--journal")
 _BAD_USAGE = 2
 
 _EPILOG = """\
@@ -28,6 +29,7 @@ commands:
   whodiff which PATH...   whose is this path, short id or l/ token
   whodiff report          every layer with owner, bytes, inodes
   whodiff du PATH...      bytes, apparent bytes and inodes of any directory, hard links once
+  whodiff plan PATH...    what removing it would do, by which call; changes nothing
 
 `whodiff COMMAND --help` lists the options of a command.
 
@@ -115,6 +117,8 @@ def _command(options: argparse.Namespace) -> int:
             return commands.which(options)
         case "du":
             return commands.du(options)
+        case "plan":
+            return commands.plan(options)
         case _:
             return commands.print_report(options)
 
@@ -127,6 +131,7 @@ def _demo(options: argparse.Namespace) -> int:
     try:
         with make_sample() as sample:
             options.root, options.data_root, options.offline = os.fsdecode(sample.root), [], True
+            options.no_cache = True
             return _explore(options)
     except DemoError as error:
         _say(str(error))
@@ -140,6 +145,8 @@ def _explore(options: argparse.Namespace) -> int:
     if os.environ.get("TERM", "") in ("", "dumb"):
         _say("this terminal cannot place a cursor (TERM is dumb): printing the report.")
         return _command(options)
+    # Until the names are on the screen (app.screens.explore): a ninth of the time to them.
+    gc.disable()
     from app.tui import explore  # noqa: PLC0415 - textual takes 150 ms to import
 
     return explore(options)
@@ -153,7 +160,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for index in _words(arguments):
         word = arguments[index]
         if word in COMMANDS:
-            parser = {"which": _which, "report": _report, "du": _du}[word]()
+            parser = {"which": _which, "report": _report, "du": _du, "plan": _plan}[word]()
             rest = [*arguments[:index], *arguments[index + 1 :]]
             return parser.parse_args(rest, argparse.Namespace(command=word))
         if "/" not in word and not os.path.lexists(word):
@@ -198,8 +205,9 @@ def _explorer() -> argparse.ArgumentParser:
     _add_table_options(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    parser.add_argument("--read-only", action="store_true", help="show plans, and remove nothing")
     parser.add_argument(
-        "--read-only", action="store_true", help="offer nothing that changes anything"
+        "--journal", metavar="FILE", help="write every removal down in this file too"
     )
     parser.add_argument("--demo", action="store_true", help="explore a sample made for the purpose")
     # Without a terminal this is `whodiff report`, which has one more option.
@@ -253,6 +261,19 @@ def _du() -> argparse.ArgumentParser:
     return parser
 
 
+def _plan() -> argparse.ArgumentParser:
+    parser = _parser("plan", "What would removing it do? Changes nothing.")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="a layer directory, a file in one, a volume, a log, a short id, an l/ token",
+    )
+    _add_root_options(parser)
+    parser.add_argument("--json", action="store_true", help="JSON instead of text")
+    return parser
+
+
 def _add_root_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-root",
@@ -276,6 +297,11 @@ def _add_table_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--apparent", action="store_true", help="apparent sizes, not allocated ones"
+    )
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="neither use nor keep figures of image layers from one run to the next (in /run)",
     )
     parser.add_argument("--top", type=_positive, metavar="N", help="only the first N rows")
 

@@ -6,17 +6,22 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from app import documents, report
+from app.cleanup.plan import Plan
+from app.cleanup.planner import make_plan, wish_for
 from app.inventory import hot_rows, take_inventory, unreadable_paths
 from app.model import Problem, Role, Store, Usage
 from app.outline.figures import Figures
 from app.outline.filesystems import headrooms, scarcer
 from app.outline.order import Column, Order
-from app.outline.units import units_of
+from app.outline.units import unchanging, units_of
 from app.paper import Paper
 from app.scan.job import ScanError, ScanJob, ScanNews
+from app.scan.kept import Kept
+from app.scan.kept_file import Entry
+from app.scan.marks import marks_of
 from app.scan.walk import Fence, Unit, read_fence
 from app.stores.engine import EngineError
 from app.stores.lookup import Answer, lookup
@@ -103,7 +108,7 @@ def print_report(options: argparse.Namespace) -> int:
     """Print every layer with owner and figures; problems, on stderr, do not change the status."""
     try:
         found = _surveyed(options)
-        figures = _measured_roots(found.stores)
+        figures = _measured_roots(found.stores, not options.no_cache)
     except _Failed as failed:
         report.complain(str(failed))
         return FAILED
@@ -146,18 +151,37 @@ def _print_hot(options: argparse.Namespace, found: Survey, figures: Figures, ord
     return ANSWERED
 
 
-def _measured_roots(stores: Sequence[Store]) -> Figures:
+def _measured_roots(stores: Sequence[Store], cache: bool) -> Figures:
+    """Every unit's figures; those of image layers from an earlier run where they still hold."""
     fence = read_fence()
-    units: dict[bytes, Unit] = {}
-    for store in stores:
-        units.update((unit.path, unit) for unit in units_of(store, fence.points))
-    return _measured(units.values(), fence)
-
-
-def _measured(units: Iterable[Unit], fence: Fence) -> Figures:
-    """Scan and wait for it. Raises _Failed when a worker is lost."""
+    units = {unit.path: unit for store in stores for unit in units_of(store, fence.points)}
+    closed = {path for store in stores for path in unchanging(store) if path in units}
+    kept = Kept(cache)
+    kept.open([store.root.path for store in stores])
+    marks = marks_of(closed, fence)
     figures = Figures()
-    with _sentences(), ScanJob(tuple(units), fence) as job, _Patience() as patience:
+    figures.finish(kept.still_good(marks))
+    if figures.results:
+        _tell(
+            f"{len(figures.results)} of {len(units)} directories are image layers measured before"
+        )
+    walked = [unit for path, unit in units.items() if path not in figures.results]
+    _measure(walked, fence, figures)
+    results = ((marks.get(unit.path), figures.results.get(unit.path)) for unit in walked)
+    kept.keep([Entry(mark, result) for mark, result in results if mark and result], read_fence())
+    kept.save(units)
+    return figures
+
+
+def _tell(words: str) -> None:
+    """Something to know for who looks on; scripts are not bothered."""
+    if sys.stderr.isatty():
+        print(f"whodiff: {words}; --no-cache measures them again.", file=sys.stderr)
+
+
+def _measure(units: Sequence[Unit], fence: Fence, figures: Figures) -> None:
+    """Scan into ``figures`` and wait for it. Raises _Failed when a worker is lost."""
+    with _sentences(), ScanJob(units, fence) as job, _Patience() as patience:
         news = ScanNews()
         while not news.done:
             news = job.wait(0.2)
@@ -165,7 +189,6 @@ def _measured(units: Iterable[Unit], fence: Fence) -> Figures:
             patience.tell(news)
         if news.failed:
             raise ScanError(news.failed)
-    return figures
 
 
 class _Patience:
@@ -206,7 +229,8 @@ def du(options: argparse.Namespace) -> int:
     for path in dict.fromkeys(map(os.fsencode, options.paths)):
         try:
             os.lstat(path)
-            figures = _measured([Unit(path)], fence)
+            figures = Figures()
+            _measure([Unit(path)], fence, figures)
         except OSError as error:
             report.complain(f"cannot measure {os.fsdecode(path)}: {error.strerror}.")
             status = FAILED
@@ -223,3 +247,29 @@ def du(options: argparse.Namespace) -> int:
     entries = sum(usage.unreadable for usage in rows.values())
     report.complain_unreadable(unreadable, entries)
     return FAILED if entries else status
+
+
+# --- plan -----------------------------------------------------------------------------------------
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print what each removal would do. A refusal is an answer; 1 when a path matched nothing."""
+    try:
+        found = _surveyed(options)
+    except _Failed as failed:
+        report.complain(str(failed))
+        return FAILED
+    plans: list[tuple[bytes, Plan]] = []
+    status = ANSWERED
+    for asked in map(os.fsencode, options.paths):
+        wishes = wish_for(asked, found)
+        plans += ((asked, make_plan(wish, found)) for wish in wishes)
+        if not wishes:
+            report.complain(lookup(asked, found.stores)[0].note)
+            status = NOTHING
+    if options.json:
+        print(documents.dump([documents.plan(asked, it) for asked, it in plans]))
+    else:
+        report.plans(Paper.on_stdout(options.ascii), plans)
+    report.complaints([*found.problems, *(it for it in _problems(found) if it.hides_owners)])
+    return status

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from app.cleanup.plan import Plan
 from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow, Sums
 from app.model import (
     AS_LAST_SAVED,
@@ -236,6 +237,33 @@ def hot(rows: Iterable[HotRow]) -> list[Document]:
         }
         for row in rows
     ]
+
+
+def plan(asked: bytes, it: Plan) -> Document:
+    """What ``plan`` prints of one removal.
+
+    ``action`` and ``command`` are null where there is none; ``word`` is what a typed confirmation
+    takes. ``least`` says that it frees at least so much. With ``ask_again`` it is not allowed yet:
+    that sentence has to be answered first.
+    """
+    return {
+        "asked": os.fsdecode(asked),
+        "path": os.fsdecode(it.path),
+        "title": it.title,
+        "allowed": it.allowed,
+        "refused_because": it.refused_because,
+        "instead": it.instead,
+        "ask_again": it.ask_again,
+        "action": it.steps[0].action.value if it.steps else None,
+        "command": " && ".join(it.commands) or None,
+        "commands": list(it.commands),
+        "frees": {"bytes": it.frees.bytes, "inodes": it.frees.inodes, "least": it.frees.least},
+        "confirmation": it.confirmation.value,
+        "word": it.word,
+        "consequences": list(it.consequences),
+        "references": [reference(one) for one in it.references],
+        "evidence": [evidence(one) for one in it.evidence],
+    }
 
 
 def du(rows: Mapping[bytes, Usage]) -> list[Document]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.model import Blob, Container, ImageInfo, Layer, Owner, Store, Usage, Volume
@@ -11,7 +11,7 @@ from app.outline import wording
 from app.outline.figures import Figures, add
 from app.outline.order import Column, Order
 from app.outline.units import blobs_of, parts_of
-from app.scan.hot import hot_spots
+from app.scan.hot import HotSpot, hot_spots
 from app.stores.lookup import Answer, lookup
 from app.text import short_id
 
@@ -84,10 +84,14 @@ class ImageRow:
 
 @dataclass(frozen=True, slots=True)
 class HotRow:
-    """A directory that holds much by itself: ``own`` is without its subdirectories."""
+    """A directory that holds much by itself: ``own`` is without its subdirectories.
+
+    ``unit`` is the path of the scan unit that it lies in.
+    """
 
     answer: Answer
     own: Usage
+    unit: bytes
 
     @property
     def label(self) -> str:
@@ -202,15 +206,21 @@ def _sums(
 def hot_rows(
     stores: Sequence[Store], figures: Figures, order: Order, most: int
 ) -> tuple[HotRow, ...]:
-    """The fullest directories of all data roots with their owners, the fullest first.
+    """The fullest directories of all data roots with their owners, the fullest first."""
+    spots = hot_spots(figures.results.values(), hot_column(order), most)
+    return with_owners(spots, stores)
 
-    By inodes where the order asks for them, else by bytes; a name is no measure of fullness.
-    """
-    column = "apparent" if order.apparent else "bytes"
+
+def hot_column(order: Order) -> str:
+    """What fullness is: inodes where the order asks for them, else bytes; a name is no measure."""
     if order.column is Column.INODES:
-        column = "inodes"
-    spots = hot_spots(figures.results.values(), column, most)
-    return tuple(HotRow(lookup(spot.path, stores)[0], spot.own) for spot in spots)
+        return "inodes"
+    return "apparent" if order.apparent else "bytes"
+
+
+def with_owners(spots: Iterable[HotSpot], stores: Sequence[Store]) -> tuple[HotRow, ...]:
+    """Each directory with the answer to whose it is."""
+    return tuple(HotRow(lookup(spot.path, stores)[0], spot.own, spot.unit) for spot in spots)
 
 
 def unreadable_paths(figures: Figures) -> Iterator[str]:

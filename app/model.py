@@ -105,7 +105,8 @@ class Usage:
     of ``st_size`` of regular files and symbolic links; ``inodes`` is a count. The exclusive
     figures leave out inodes that also have a hard link outside the tree: they are what would be
     freed. ``unreadable`` counts entries that could not be read, so that nothing is undercounted
-    in silence. ``partial`` is true when the walk was stopped or has not ended.
+    in silence. ``partial`` is true when the walk was stopped or has not ended. ``sized`` is false
+    while only inodes were counted: then the bytes, all 0, say nothing.
     """
 
     bytes: int = 0
@@ -115,6 +116,7 @@ class Usage:
     exclusive_inodes: int = 0
     unreadable: int = 0
     partial: bool = False
+    sized: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,22 +223,33 @@ class Layer:
     note: str = ""
     snapshot: Snapshot | None = None
 
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether containerd keeps it, known to its databases or not."""
+        return "/" in self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container with the places that hold its data: its layers, its directory, its volumes."""
+    """A container with the places that hold its data: its layers, its directory, its volumes.
+
+    ``directory`` is empty, and ``volumes`` are not known, where no config of it could be read.
+    ``image_id`` is the digest of its image, "" where nobody names it.
+    """
 
     owner: Owner
     directory: bytes
     layers: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
     """An image with its layers, base first. ``layers`` has "" where a directory is missing.
 
+    ``digests`` are its names by digest (``repository@sha256:...``), which keep it as tags do.
     ``blobs`` are the digests of its parts in containerd's content store: index, manifests, configs,
     compressed layers.
     """
@@ -244,6 +257,7 @@ class ImageInfo:
     owner: Owner
     layers: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+    digests: tuple[str, ...] = ()
     blobs: tuple[str, ...] = ()
 
 
@@ -256,6 +270,23 @@ class Blob:
     usage: Usage
     owners: tuple[Owner, ...] = ()
     evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A build-cache record, as either witness knows it.
+
+    ``layer`` is the directory name of its snapshot, "" where nobody knows it. ``parents`` are the
+    ids of the records that it is built on. ``alias_of`` is the record whose data this one shares.
+    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that.
+    """
+
+    owner: Owner
+    layer: str = ""
+    parents: tuple[str, ...] = ()
+    alias_of: str = ""
+    listed: bool = False
+    in_use: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +320,7 @@ class Store:
     containers: tuple[Container, ...] = ()
     images: tuple[ImageInfo, ...] = ()
     volumes: tuple[Volume, ...] = ()
+    cache: tuple[CacheEntry, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
     dangling: dict[str, bytes] = field(default_factory=dict)
     blobs: dict[str, Blob] = field(default_factory=dict)

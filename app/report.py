@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from app.cleanup.plan import Confirmation, Plan
 from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow
 from app.model import (
     Container,
@@ -136,6 +137,45 @@ def _evidence_lines(answer: Answer) -> list[str]:
 def _inside(source: str, roots: Sequence[str]) -> str:
     root = next((root for root in roots if source.startswith(root)), "")
     return source.removeprefix(root)
+
+
+# --- plan -----------------------------------------------------------------------------------------
+
+
+def plans(paper: Paper, answers: Sequence[tuple[bytes, Plan]]) -> None:
+    """Each removal: whether it may be, what it does and frees, by which call, who would notice."""
+    for index, (asked, it) in enumerate(answers):
+        if index:
+            paper.line()
+        paper.line(os.fsdecode(asked), "bold")
+        paper.facts("remove", [paper.ids_in(it.title)])
+        paper.facts("allowed", [paper.ids_in(_allowed(it))])
+        paper.facts("instead", [paper.ids_in(it.instead)] if it.instead else [])
+        if not it.refused_because:
+            paper.facts("frees", [_freed(it)])
+        paper.facts("means", [paper.ids_in(words) for words in it.consequences])
+        for command in it.commands:
+            # Whole, to be copied.
+            paper.fact("command", command)
+        paper.facts("references", [_reference_line(paper, one) for one in it.references])
+        root = os.fsdecode(it.wish.root).rstrip("/") + "/"
+        proofs = [f"{one.source.removeprefix(root)}: {one.says}" for one in it.evidence]
+        paper.facts("evidence", [paper.ids_in(words) for words in proofs])
+
+
+def _allowed(it: Plan) -> str:
+    if it.refused_because:
+        return f"no: {it.refused_because}"
+    if it.ask_again:
+        return "only when asked for twice, for it frees nothing"
+    if it.confirmation is Confirmation.TYPED:
+        return f"yes, confirmed by typing {it.word}"
+    return "yes"
+
+
+def _freed(it: Plan) -> str:
+    inodes = _number(it.frees.inodes, "inode")
+    return f"{'at least ' if it.frees.least else ''}{size(it.frees.bytes)}, {inodes}"
 
 
 # --- report ---------------------------------------------------------------------------------------

@@ -61,6 +61,15 @@ def safe(value: bytes | str, width: int | None = None, ellipsis: str = "…") ->
     return text if width is None else fit(text, width, ellipsis)
 
 
+def command(value: str) -> str:
+    """A shell command as it is to be typed: as :func:`safe`, but a backslash stays one.
+
+    Where anything else would have to be written out, backslashes are written out too, so that a
+    name cannot pass for another one.
+    """
+    return value if safe(plain := value.replace("\\", "")) == plain else safe(value)
+
+
 def _drawable(text: str) -> str:
     parts: list[str] = []
     # A mark needs a letter before it: at the start, or after an escape, it is written out.

@@ -12,8 +12,12 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from app import __version__
+from app.cleanup.outcome import Outcome, Progress
+from app.cleanup.plan import Plan
+from app.cleanup.plan import Wish as Asked
 from app.outline.order import Column
 from app.screens.explore import ExploreScreen
+from app.screens.removal import Removal
 from app.screens.wish import Wish
 from app.stores.request import Request
 from styles import sheet, themes
@@ -27,9 +31,11 @@ class WhodiffApp(App[int]):
     TITLE = f"whodiff {__version__}"
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, removal: Removal | None = None) -> None:
+        """``removal`` is what the cleanup room does for this wish, unless it is given."""
         super().__init__(ansi_color=themes.native_colors(os.environ))
         self._wish = wish
+        self._removal = removal or removal_for(wish)
         if wish.ascii:
             self.add_class("-ascii")
             use_ascii_scrollbars()
@@ -39,7 +45,7 @@ class WhodiffApp(App[int]):
         self.theme = themes.fitting(self.console.color_system, self.no_color)
 
     def get_default_screen(self) -> Screen[None]:
-        return ExploreScreen(self._wish)
+        return ExploreScreen(self._wish, self._removal)
 
     def action_command_palette(self) -> None:
         """Search all commands; the toolkit's own invitation to do so is no ASCII."""
@@ -57,6 +63,30 @@ class WhodiffApp(App[int]):
         yield SystemCommand("Theme", "other colours; one of high contrast", self.search_themes)
 
 
+def removal_for(wish: Wish) -> Removal:
+    """The cleanup room for the explorer: each call looks at the world as it is then.
+
+    It is imported when the first plan is asked for: the first frame does not wait for it.
+    """
+
+    def plan(asked: Asked) -> Plan:
+        from app.cleanup.planner import fresh_plan  # noqa: PLC0415 - as said above
+
+        return fresh_plan(asked, wish.request)
+
+    def run(shown: Plan, progress: Progress) -> Outcome:
+        from app.cleanup.engine_calls import EngineCalls  # noqa: PLC0415
+        from app.cleanup.execute import execute  # noqa: PLC0415
+        from app.cleanup.journal import Journal  # noqa: PLC0415
+        from app.stores.engine import engine_url  # noqa: PLC0415
+
+        calls = EngineCalls(engine_url(wish.request.host, wish.request.environ))
+        renew = partial(plan, shown.wish)
+        return execute(shown, renew, calls, progress, Journal(wish.journal))
+
+    return Removal(plan, run)
+
+
 def explore(options: argparse.Namespace) -> int:
     """Draw the explorer until it is left; returns the exit status."""
     wish = Wish(
@@ -64,6 +94,9 @@ def explore(options: argparse.Namespace) -> int:
         Column(options.sort) if options.sort else None,
         options.apparent,
         options.ascii,
+        not options.no_cache,
+        read_only=options.read_only,
+        journal=options.journal,
     )
     app = WhodiffApp(wish)
     app.run(mouse=not options.no_mouse)

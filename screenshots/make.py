@@ -23,6 +23,7 @@ from app.screens.explore import ExploreScreen
 from app.screens.wish import Wish
 from app.stores.survey import Request
 from app.tui import WhodiffApp
+from screenshots.plans import REMOVAL
 from styles import themes
 from widgets.headroom_bar import HeadroomBar
 from widgets.status_line import StatusLine
@@ -60,9 +61,13 @@ PICTURES = (
     Picture("drilled-down", WIDE, ("C", "enter", "enter", "enter", "enter")),
     Picture("by-directory", WIDE, ("C", "v")),
     Picture("details", WIDE, ("C", "enter", "enter", "i")),
+    Picture("hot", NARROW, ("C", "H")),
     Picture("filter", WIDE, ("C", "slash", *"postgres")),
     Picture("help", WIDE, ("question_mark",)),
     Picture("problems", WIDE, ("E",)),
+    Picture("delete", WIDE, ("C", "enter", "d")),
+    Picture("refused", WIDE, ("slash", *"acme/web:2.4.1 +2", "enter", "d")),
+    Picture("narrow-delete", NARROW, ("C", "enter", "d")),
     Picture("narrow", NARROW, ("C", "enter", "enter", "enter", "enter")),
     Picture("narrow-details", NARROW, ("C", "enter", "enter", "i")),
     Picture("ascii", NARROW, ("C", "enter", "enter"), ascii=True),
@@ -71,7 +76,8 @@ PICTURES = (
 
 async def draw(picture: Picture) -> str:
     """The picture as SVG."""
-    app = WhodiffApp(Wish(Request((bytes(ROOT),), offline=True), ascii=picture.ascii))
+    view = Wish(Request((bytes(ROOT),), offline=True), ascii=picture.ascii)
+    app = WhodiffApp(view, REMOVAL)
     async with app.run_test(size=picture.size) as pilot:
         explorer = app.screen
         assert isinstance(explorer, ExploreScreen)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from app.scan import kept, kept_file, mountinfo
 
 # Speed is measured in `make bench`, never in a test. In CI the same examples run every time.
 SLOW_IS_FINE = [HealthCheck.too_slow]
@@ -15,6 +20,7 @@ settings.register_profile("here", deadline=None, suppress_health_check=SLOW_IS_F
 settings.register_profile("ci", deadline=None, suppress_health_check=SLOW_IS_FINE, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+_MEMORY = "/dev/shm"
 ARCHIVES = Path(__file__).parent / "captures"
 
 
@@ -34,3 +40,21 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("overlay2", "containerd"):
         _unpack(ARCHIVES / f"engine29-{name}.tar.xz", base / name)
     return base
+
+
+@pytest.fixture
+def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place in memory for kept figures, as /run is one on most hosts."""
+    found = mountinfo.mount_of(os.fsencode(_MEMORY), mountinfo.read())
+    if found is None or found.fstype != "tmpfs":
+        pytest.skip(f"needs a tmpfs at {_MEMORY}")
+    path = Path(tempfile.mkdtemp(prefix="whodiff-run-", dir=_MEMORY))
+    monkeypatch.setattr(kept_file, "base_directory", lambda: bytes(path))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made a moment ago is old enough to be kept."""
+    monkeypatch.setattr(kept, "SETTLED", 0.0)

@@ -12,6 +12,7 @@ from widgets.rows import Row
 GUTTER = 2
 FIGURE = 11  # ten cells of figure and one for the "+" of a lower bound
 STATE = 12
+GROWTH = 12  # a sign, and "+1023.9 MiB"
 INDENT = 2
 #: A label keeps at least this many cells, however deep it is.
 LABEL_ROOM = 14
@@ -35,38 +36,51 @@ class Glyphs:
     ellipsis: str
     unknown: str
     deeper: str
+    fastest: str
     ascii: bool
 
 
-UNICODE = Glyphs("▶", "•", "▾", "▸", "↓", "↑", "…", "…", "›", False)
-ASCII = Glyphs("*", "+", "v", ">", "v", "^", "~", "...", ":", True)
+UNICODE = Glyphs("▶", "•", "▾", "▸", "↓", "↑", "…", "…", "›", "▲", False)
+ASCII = Glyphs("*", "+", "v", ">", "v", "^", "~", "...", ":", "^", True)
 
 
 @dataclass(frozen=True, slots=True)
 class Headings:
-    """The words above the columns, and which column the rows are sorted by."""
+    """The words above the columns, and which column the rows are sorted by.
+
+    With ``growth`` the rows show how much is added per minute instead of their shares.
+    """
 
     size: str = "BYTES"
     name: str = "OWNER"
     sorted_by: str = "bytes"
     descending: bool = True
+    growth: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Column widths in cells; a width of 0 leaves the column out."""
+    """Column widths in cells; a width of 0 leaves the column out.
+
+    ``share`` is the column of the shares, or of the growth where ``growth`` is true.
+    """
 
     share: int
     state: int
     name: int
+    growth: bool = False
 
     @classmethod
-    def for_width(cls, width: int) -> Columns:
-        """What fits ``width`` cells: the share bar goes first, then the state."""
-        share = 10 if width >= 100 else 6 if width >= 70 else 5 if width >= 62 else 0
-        state = STATE if width >= 52 else 0
+    def for_width(cls, width: int, growth: bool = False) -> Columns:
+        """What fits ``width`` cells: the share bar goes first, then the state; the growth last."""
+        if growth:
+            share = GROWTH if width >= 52 else 0
+            state = STATE if width >= 66 else 0
+        else:
+            share = 10 if width >= 100 else 6 if width >= 70 else 5 if width >= 62 else 0
+            state = STATE if width >= 52 else 0
         taken = GUTTER + 2 * FIGURE + 1 + sum(column + 1 for column in (share, state) if column)
-        return cls(share, state, max(0, width - taken - 1))
+        return cls(share, state, max(0, width - taken - 1), growth)
 
     @property
     def name_start(self) -> int:
@@ -93,7 +107,8 @@ def header_parts(columns: Columns, headings: Headings, glyphs: Glyphs) -> list[P
         (size.rjust(FIGURE - 1) + " ", size_style),
     ]
     if columns.share:
-        parts.append((" " + text.pad("SHARE", columns.share), "header"))
+        word = "GROWTH/MIN".rjust(columns.share) if columns.growth else "SHARE"
+        parts.append((" " + text.pad(word, columns.share), "header"))
     parts.append((" " + inodes.rjust(FIGURE - 1) + " ", inodes_style))
     if columns.state:
         parts.append((" " + "STATE".ljust(columns.state), "header"))
@@ -122,7 +137,9 @@ def row_parts(row: Row, columns: Columns, glyphs: Glyphs, selected: bool) -> lis
             _weight(row.bytes, SMALL_BYTES, LARGE_BYTES),
         ),
     ]
-    if columns.share:
+    if columns.growth and columns.share:
+        parts.append((" " + _growth(row, columns.share, glyphs), "large" if row.fastest else tone))
+    elif columns.share:
         drawn = text.bar(row.share or 0.0, columns.share, glyphs.ascii)
         parts.append((f" {drawn}", "bar"))
     parts.append((" ", "text"))
@@ -166,6 +183,12 @@ def _figure(n: int | None, row: Row, words: Callable[[int], str], glyphs: Glyphs
     if len(figure) >= FIGURE:
         figure = text.short_count(n)
     return figure.rjust(FIGURE - 1) + ("+" if row.partial else " ")
+
+
+def _growth(row: Row, width: int, glyphs: Glyphs) -> str:
+    """The sign of the fastest stands before its figure."""
+    words = text.safe(row.growth, width - 1, glyphs.ellipsis).rjust(width - 1)
+    return (glyphs.fastest if row.fastest else " ") + words
 
 
 def _label_style(row: Row, tone: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,12 +28,14 @@ VALUE_ROOM = 4096
 class Line:
     """A label and a raw value (the pane makes both safe); ``tone`` as in a Row.
 
-    Without a label the value takes the whole width.
+    Without a label the value takes the whole width. A ``command`` is what one would type: it is
+    never cut, and a backslash in it stays one.
     """
 
     label: str
     value: bytes | str
     tone: str = ""
+    command: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +112,13 @@ class DetailsPane(ScrollView, can_focus=True):
 
     def _lay_out(self) -> None:
         width = self._width
-        column = _label_column(self._sections)
-        self._lines = []
-        for section in self._sections:
-            style = "heading" if self._lines else "title"
-            self._lines += [[]] if self._lines else []
-            self._lines += _section_lines(section, style, width - 2 * MARGIN, column)
+        self._lines = _laid_out(self._sections, width)
         self.virtual_size = Size(width, len(self._lines))
         self.refresh()
+
+    def lines_at(self, width: int) -> int:
+        """How many lines the sections take in ``width`` cells, the scroll bar's not among them."""
+        return len(_laid_out(self._sections, width))
 
     def render_line(self, y: int) -> Strip:
         index = self.scroll_offset.y + y
@@ -130,6 +132,16 @@ class DetailsPane(ScrollView, can_focus=True):
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"details-pane--{name}")
+
+
+def _laid_out(sections: Sequence[Section], width: int) -> list[list[Part]]:
+    column = _label_column(sections)
+    lines: list[list[Part]] = []
+    for section in sections:
+        style = "heading" if lines else "title"
+        lines += [[]] if lines else []
+        lines += _section_lines(section, style, width - 2 * MARGIN, column)
+    return lines
 
 
 def _label_column(sections: Sequence[Section]) -> int:
@@ -167,4 +179,6 @@ def _value_lines(line: Line, width: int, column: int) -> list[list[Part]]:
 
 
 def _value(line: Line) -> str:
+    if line.command:
+        return text.command(os.fsdecode(line.value))
     return text.safe(line.value, VALUE_ROOM)

@@ -15,7 +15,8 @@ class Row:
     str): the painter makes it safe; of a ``path`` that is too long the end is shown, which says
     most. ``bytes`` and ``inodes`` are None until they are known and lower bounds while
     ``partial``. ``share`` (0..1) is the part of the parent by the sorted column. ``tone`` is "",
-    "warn", "danger" or "dim", and ``state`` always says the same in words.
+    "warn", "danger" or "dim", and ``state`` always says the same in words. ``growth`` says how
+    much was added lately; ``fastest`` marks what grows fastest, and the rows above it.
     """
 
     key: int
@@ -31,6 +32,8 @@ class Row:
     marked: bool = False
     tone: str = ""
     path: bool = False
+    growth: str = ""
+    fastest: bool = False
 
 
 class RowSource(Protocol):

@@ -38,6 +38,14 @@ class StatusLine(Widget):
         self._progress: tuple[str, ...] = ()
         self._busy = False
         self._problems = ""
+        self._notice: tuple[str, ...] = ()
+
+    def update_notice(self, *sentences: str | bytes) -> None:
+        """What stands in the place of the progress, the longest way to say it first; or nothing."""
+        notice = tuple(text.safe(sentence, 512, self._ellipsis) for sentence in sentences)
+        if notice != self._notice:
+            self._notice = notice
+            self.refresh()
 
     def update_progress(self, *sentences: str | bytes, busy: bool = True) -> None:
         """What is being done (``busy``) or what was done; "" for nothing.
@@ -66,7 +74,9 @@ class StatusLine(Widget):
     def _parts(self, width: int) -> list[Part]:
         right: list[Part] = [(f"  {self._problems} ", "problems")] if self._problems else []
         room = max(0, width - 1 - parts_width(right))
-        fitting = (words for words in self._progress if cell_len(words) <= room)
-        words = next(fitting, self._progress[-1] if self._progress else "")
+        ways = self._notice or self._progress
+        fitting = (words for words in ways if cell_len(words) <= room)
+        words = next(fitting, ways[-1] if ways else "")
         progress = text.pad(text.fit(words, room, self._ellipsis), room)
-        return [(" ", "text"), (progress, "busy" if self._busy else "text"), *right]
+        busy = self._busy or bool(self._notice)
+        return [(" ", "text"), (progress, "busy" if busy else "text"), *right]

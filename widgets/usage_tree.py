@@ -162,6 +162,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
         self._cursor = 0
         self._key: int | None = None
         self._descending_into: int | None = None
+        self._steps_ahead = 0
         self._moved = False
         self._strips: LRUCache[tuple[Row, bool], Strip] = LRUCache(512)
         self._painted: dict[int, tuple[int, Row | None]] = {}
@@ -206,6 +207,9 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
         else:
             self._put_cursor(index)
         self._repaint()
+        if child != index and self._steps_ahead:
+            self._steps_ahead -= 1
+            self.action_descend()
 
     def _repaint(self) -> None:
         """Paint the lines whose rows are not what they were when they were painted."""
@@ -215,7 +219,10 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
                 self.refresh_line(index + HEADER)
 
     def set_headings(self, headings: Headings) -> None:
-        """Change the words above the columns and the sorted column."""
+        """Change the words above the columns, the sorted column, and which columns there are."""
+        if headings.growth != self._headings.growth:
+            self._strips.clear()
+            self.refresh()
         self._headings = headings
         self.refresh_line(self.top_index)
 
@@ -229,8 +236,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
         """Put the cursor on the row with this key; nothing happens when it is not shown."""
         index = self._source.index_of(key)
         if index is not None:
-            self._moved = True
-            self._set_cursor(index)
+            self._move(index)
 
     # -- the cursor ------------------------------------------------------------------------
 
@@ -250,6 +256,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
         """Open the row; on an open one step in."""
         row = self._current()
         if row is None or not row.expandable:
+            self._steps_ahead = 0
             return
         self._moved = True
         if row.expanded:
@@ -260,20 +267,29 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
     def action_descend(self) -> None:
         """As open, and the cursor goes to the first child as soon as it is shown."""
         row = self._current()
+        if row is not None and row.key == self._descending_into:
+            # The children are still being listed: what is typed ahead is for the first of them.
+            self._steps_ahead += 1
+            return
         if row is not None and row.expandable and not row.expanded:
             self._descending_into = row.key
         self.action_open()
 
     def action_leave(self) -> None:
-        self._descending_into = None
+        self._stay()
         self._moved = True
         if self._key is not None:
             self.post_message(self.Left(self, self._key))
 
     def _move(self, index: int) -> None:
         self._moved = True
-        self._descending_into = None
+        self._stay()
         self._set_cursor(index)
+
+    def _stay(self) -> None:
+        """Forget what was to be done when children are there."""
+        self._descending_into = None
+        self._steps_ahead = 0
 
     def _step_in(self, row: Row) -> None:
         child = self._cursor + 1
@@ -287,7 +303,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
             return index
         row = self._source.row(index)
         if row.key != waiting:
-            self._descending_into = None
+            self._stay()
         elif row.expanded and self._source.row(index + 1).depth > row.depth:
             self._descending_into = None
             return index + 1
@@ -368,7 +384,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _columns(self) -> Columns:
-        return Columns.for_width(self._width)
+        return Columns.for_width(self._width, self._headings.growth)
 
     def notify_style_update(self) -> None:
         self._strips.clear()

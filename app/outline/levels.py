@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from app.model import Usage
 from app.outline.order import Column, Order
 from app.outline.visible import Ordering
+from app.scan.descent import open_path
 from app.scan.listing import Listing, list_directory
 from app.scan.tree import UnitResult
 from app.scan.walk import Fence
@@ -31,7 +32,9 @@ class Level:
     """The entries of one directory.
 
     ``names`` are relative to ``path``; a figure is -1 while it is not known, and a lower bound
-    where ``bounds`` is 1. ``trouble`` says why there are less entries than the directory has.
+    where ``bounds`` is 1. ``devices`` and ``serials`` (st_dev, st_ino) tell whether a name still
+    leads to what was listed; 0 where that could not be read. ``trouble`` says why there are less
+    entries than the directory has.
     """
 
     path: bytes
@@ -42,6 +45,8 @@ class Level:
     bounds: bytearray = field(default_factory=bytearray)
     kinds: list[str] = field(default_factory=list)
     mtimes: array[int] = field(default_factory=lambda: array("q"))
+    devices: array[int] = field(default_factory=lambda: array("Q"))
+    serials: array[int] = field(default_factory=lambda: array("Q"))
     trouble: str = ""
     _by_name: list[int] = field(default_factory=list)
     _orderings: dict[Order, Ordering] = field(default_factory=dict)
@@ -68,6 +73,16 @@ class Level:
             return self.names.index(name)
         except ValueError:
             return None
+
+    def towards(self, relative: _Name) -> int | None:
+        """The directory among the entries that is ``relative``, holds it, or was joined into it."""
+        steps = relative.split(b"/")
+        for length in range(len(steps), 0, -1):
+            index = self.index_of(b"/".join(steps[:length]))
+            if index is not None:
+                return index if self.is_directory(index) else None
+        joined = relative + b"/"
+        return next((at for at, name in enumerate(self.names) if name.startswith(joined)), None)
 
     def ordering(self, order: Order) -> Ordering:
         """All entries in this order; kept, so that asking again costs nothing."""
@@ -100,8 +115,15 @@ class Level:
             return [at for at in indexes if words in search[at] or at in also]
         return [at for at in indexes if words in search[at]]
 
-    def add(self, name: _Name, kind: str, usage: Usage | None, mtime: int) -> None:
-        """Append one entry."""
+    def add(
+        self,
+        name: _Name,
+        kind: str,
+        usage: Usage | None,
+        mtime: int,
+        identity: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Append one entry; ``identity`` is its st_dev and st_ino."""
         self.names.append(name)
         self.kinds.append(kind)
         self.bytes.append(usage.bytes if usage else _UNKNOWN)
@@ -109,6 +131,8 @@ class Level:
         self.inodes.append(usage.inodes if usage else _UNKNOWN)
         self.bounds.append(usage is not None and (usage.partial or usage.unreadable > 0))
         self.mtimes.append(mtime)
+        self.devices.append(identity[0])
+        self.serials.append(identity[1])
 
 
 def _searchable(names: list[bytes]) -> list[str]:
@@ -214,9 +238,26 @@ class _Finder:
 def _take(level: Level, prefix: bytes, listing: Listing, finder: _Finder, place: Place) -> None:
     for index, name in enumerate(listing.names):
         kind = listing.kind(index)
+        identity = listing.devices[index], listing.inodes[index]
+        path, mtime = os.path.join(prefix, name), listing.mtimes[index]
         if kind != "directory":
             usage = Usage(listing.bytes[index], listing.apparent[index], 1)
-            level.add(os.path.join(prefix, name), kind, usage, listing.mtimes[index])
+            level.add(path, kind, usage, mtime, identity)
         elif not place.files_only and (prefix or name not in place.inline):
             joined = os.path.join(prefix, finder.joined(name))
-            level.add(joined, kind, finder.usage(name), listing.mtimes[index])
+            if joined != path:
+                identity = _identity(os.path.join(place.path, joined))
+            level.add(joined, kind, finder.usage(name), mtime, identity)
+
+
+def _identity(path: bytes) -> tuple[int, int]:
+    """Device and inode of a directory now, zeros where it cannot be opened."""
+    try:
+        descriptor = open_path(path)
+    except OSError:
+        return 0, 0
+    try:
+        status = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return status.st_dev, status.st_ino

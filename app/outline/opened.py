@@ -59,6 +59,12 @@ class OpenedLevels:
             if opened.node == outer.node and opened.place.path.startswith(inside):
                 del self._by_number[key]
 
+    def close_at(self, path: bytes) -> None:
+        """Close the directory at ``path`` and all in it, below whatever node it stands open."""
+        for number, opened in list(self._by_number.items()):
+            if (opened.place.path + b"/").startswith(path.rstrip(b"/") + b"/"):
+                del self._by_number[number]
+
     def attach(self, level: Level) -> None:
         """Take a listing, wherever its directory stands open."""
         for opened in self._by_number.values():
@@ -107,8 +113,11 @@ class OpenedLevels:
         _, level, index = found
         return Anchor(key, split_key(key)[0], level.names[index])
 
-    def key_of(self, anchor: Anchor) -> int:
-        """Where an anchored row is now: the entry of that name, or one it was joined into."""
+    def key_of(self, anchor: Anchor) -> int | None:
+        """Where an anchored row is now: the entry of that name, or one it was joined into.
+
+        None when it is gone: the number that it had may be another entry's by now.
+        """
         opened = self._by_number.get(anchor.level)
         if opened is None or opened.level is None:
             return anchor.key
@@ -117,4 +126,4 @@ class OpenedLevels:
             joined = anchor.name + b"/"
             names = enumerate(opened.level.names)
             index = next((at for at, name in names if name.startswith(joined)), None)
-        return anchor.key if index is None else entry_key(anchor.level, index)
+        return None if index is None else entry_key(anchor.level, index)

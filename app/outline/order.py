@@ -38,4 +38,6 @@ class Order:
         """What shares and sorting by a figure look at; -1 while unknown."""
         if usage is None:
             return -1
-        return usage.inodes if self.column is Column.INODES else self.bytes_of(usage)
+        if self.column is Column.INODES:
+            return usage.inodes
+        return self.bytes_of(usage) if usage.sized else -1

@@ -7,15 +7,17 @@ figures (see :mod:`app.outline.visible`), so the cursor can stay on it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from app.model import Store, Usage
 from app.outline.by_directory import by_directory
 from app.outline.by_owner import by_owner
 from app.outline.drawing import Setting, entry_row, node_row
 from app.outline.figures import Figures
+from app.outline.growth import Growth, Growths
 from app.outline.levels import Level, Place
+from app.outline.marks import Marks
 from app.outline.nodes import Draft, Keys, Node, Skeleton, What
 from app.outline.opened import Anchor, Opened, OpenedLevels
 from app.outline.order import Column, Order
@@ -32,7 +34,9 @@ _VIEWS = {BY_OWNER: by_owner, BY_DIRECTORY: by_directory}
 class Thing:
     """What a row is, for the details and the actions: its node, and the entry below it if any.
 
-    ``trouble`` says why the opened directory shows less than it holds.
+    ``trouble`` says why the opened directory shows less than it holds. ``root`` is the data root
+    that it lies in. ``device`` and ``inode`` are those of an entry when it was listed, 0 for a node
+    and where they could not be read.
     """
 
     node: Node
@@ -41,6 +45,21 @@ class Thing:
     kind: str
     name: bytes = b""
     trouble: str = ""
+    root: bytes = b""
+    device: int = 0
+    inode: int = 0
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from everything else; the same in both views."""
+        draft = self.node.draft
+        if not self.name and (draft.what in _NAMED or not self.path):
+            return self.root, draft.what, draft.name
+        return self.root, self.path, self.device, self.inode
+
+
+#: These are what their id says, wherever they lie.
+_NAMED = (What.CONTAINER, What.IMAGE, What.VOLUME)
 
 
 class Outline:
@@ -51,6 +70,10 @@ class Outline:
         self.view = BY_OWNER
         self.filter = ""
         self.figures = Figures()
+        self.growths = Growths()
+        self.watched = False
+        self._fastest = b""
+        self.marks = Marks()
         self._keys = Keys()
         self._stores: tuple[Store, ...] = ()
         self._units: tuple[bytes, ...] = ()
@@ -72,6 +95,7 @@ class Outline:
         self._stores, self._units = tuple(stores), tuple(sorted(units))
         self.figures.keep_only(self._units)
         self.figures.know(parts_of(stores), recorded_of(stores))
+        self.growths.keep_only(self._units)
         self._levels.keep_only(frozenset(self._units))
         self._plant()
 
@@ -108,6 +132,7 @@ class Outline:
     def refresh(self) -> None:
         """Sort, filter and line up again: after new figures, another order, another filter."""
         self._expanded = set()
+        self._fastest = self.growths.fastest(self.order) if self.watched else b""
         runs: list[Run] = []
         for key in self._sorted_nodes(self._skeleton.tops):
             runs += self._branch(key, self.filter)
@@ -116,6 +141,14 @@ class Outline:
     def sort(self, order: Order) -> None:
         """Another order."""
         self.order = order
+        self.refresh()
+
+    def watch(self, watched: bool) -> None:
+        """While watched, rows show their growth, and what grows comes first, the fastest on top.
+
+        Rows that are sorted by name stay so.
+        """
+        self.watched = watched
         self.refresh()
 
     def narrow(self, words: str) -> None:
@@ -161,7 +194,7 @@ class Outline:
             self._follow(number)
             opened = self._levels.open(number, opened)
         self.refresh()
-        return opened.place if opened and not opened.level else None
+        return opened.place if opened and opened.level is None else None
 
     def _follow(self, number: int) -> None:
         if self.filter:
@@ -179,6 +212,12 @@ class Outline:
             self._followed.discard(number)
         self.refresh()
 
+    def close_removed(self, paths: Iterable[bytes]) -> None:
+        """Close the directories at these paths, which are gone."""
+        for path in paths:
+            self._levels.close_at(path)
+        self.refresh()
+
     def reveal(self, key: int) -> None:
         """Open the nodes above a row, so that it is visible."""
         above = self.parent_of(key)
@@ -188,6 +227,28 @@ class Outline:
                 self._shut.discard(above)
             above = self.parent_of(above)
         self.refresh()
+
+    def home_of(self, unit: bytes) -> int | None:
+        """The row of the directory that is this scan unit: the first that is visible, or at all."""
+        homes = [node.key for node in self._skeleton if node.draft.path == unit]
+        return next(
+            (key for key in homes if self.index_of(key) is not None), next(iter(homes), None)
+        )
+
+    def towards(self, key: int, path: bytes) -> int | None:
+        """The row below an opened row that is the directory ``path``, or leads to it.
+
+        ``key`` itself where the directory stands inline and has no row; None where nothing leads.
+        """
+        number = self._level_below(key)
+        opened = self._levels.get(number)
+        if opened is None or opened.level is None:
+            return None
+        relative = os.path.relpath(path, opened.place.path)
+        if relative in opened.place.inline and opened.level.index_of(relative) is None:
+            return key
+        index = opened.level.towards(relative)
+        return None if index is None else entry_key(number, index)
 
     def attach(self, level: Level) -> None:
         """Take a listing that :meth:`open` asked for, wherever this directory stands open."""
@@ -237,8 +298,16 @@ class Outline:
         found = self._levels.entry(key)
         if found:
             opened, level, at = found
-            return entry_row(key, opened.depth, level, at, setting)
-        return node_row(self._skeleton.nodes[key], self.figures, setting)
+            row = entry_row(key, opened.depth, level, at, setting)
+        else:
+            node = self._skeleton.nodes[key]
+            if self.watched:
+                growth = self.growths.of(node.draft.units)
+                fastest = self._fastest in node.draft.units
+                setting = replace(setting, growth=growth, fastest=fastest)
+            row = node_row(node, self.figures, setting)
+        thing = self.thing(key) if len(self.marks) else None
+        return replace(row, marked=True) if thing and thing in self.marks else row
 
     def _usage_of(self, key: int) -> Usage | None:
         found = self._levels.entry(key)
@@ -262,7 +331,8 @@ class Outline:
         node = self._skeleton.nodes.get(key)
         if node:
             draft, usage = node.draft, self.figures.of(node.draft.units)
-            return Thing(node, draft.path, usage, draft.what.value, trouble=trouble)
+            root = self._root_of(node)
+            return Thing(node, draft.path, usage, draft.what.value, trouble=trouble, root=root)
         found = self._levels.entry(key)
         owner = self._skeleton.nodes.get(found[0].node) if found else None
         if found is None or owner is None:
@@ -270,12 +340,34 @@ class Outline:
         _, level, index = found
         name = level.names[index]
         path = os.path.join(level.path, name)
-        return Thing(owner, path, level.usage(index), level.kinds[index], name, trouble)
+        return Thing(
+            owner,
+            path,
+            level.usage(index),
+            level.kinds[index],
+            name,
+            trouble,
+            self._root_of(owner),
+            level.devices[index],
+            level.serials[index],
+        )
+
+    def _root_of(self, node: Node) -> bytes:
+        """The data root of a node: the topmost node says it where there are several."""
+        while node.parent:
+            node = self._skeleton.nodes[node.parent]
+        if isinstance(node.draft.subject, Store):
+            return node.draft.subject.root.path
+        return self._stores[0].root.path if len(self._stores) == 1 else b""
 
     def own_usage(self, thing: Thing) -> Usage | None:
         """An image's part that no other image shares; None for everything else."""
         units = thing.node.draft.own_units
         return None if units is None or thing.name else self.figures.of(units)
+
+    def growth(self, thing: Thing) -> Growth | None:
+        """How much it grew since the look before; None for a single file or directory in it."""
+        return None if thing.name else self.growths.of(thing.node.draft.units)
 
     def trail(self, key: int) -> tuple[str, ...]:
         """The labels from the top down to a row, for the path line; safe to draw."""
@@ -293,8 +385,11 @@ class Outline:
         """Remember a row across a new listing of its directory."""
         return self._levels.anchor(key)
 
-    def key_of(self, anchor: Anchor) -> int:
-        """Where an anchored row is now: the entry of that name, or one it was joined into."""
+    def key_of(self, anchor: Anchor) -> int | None:
+        """Where an anchored row is now: the entry of that name, or one it was joined into.
+
+        None when it is gone from its directory.
+        """
         return self._levels.key_of(anchor)
 
     # --- lining up ------------------------------------------------------------------------------
@@ -352,11 +447,17 @@ class Outline:
         by_name = sorted(keys, key=lambda key: nodes[key].title)
         if order.column is Column.NAME:
             return by_name[::-1] if order.descending else by_name
-        return sorted(
+        by_figure = sorted(
             by_name,
             key=lambda key: order.figure(figures.of(nodes[key].draft.units)),
             reverse=order.descending,
         )
+        return sorted(by_figure, key=self._growth_rank) if self._fastest else by_figure
+
+    def _growth_rank(self, key: int) -> int:
+        """The fastest first; everything that does not grow is alike."""
+        growth = self.growths.of(self._skeleton.nodes[key].draft.units)
+        return -max(0, growth.rate(self.order)) if growth else 0
 
 
 def _place_of(draft: Draft) -> Place | None:

@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from app.model import Layer, Role, Store, Usage, within
+from app.model import Kind, Layer, Role, Store, Usage, within
 from app.scan.walk import Unit
 from app.stores.content import BLOBS, CONTENT
+from app.stores.live import LOWER, reason
+from app.stores.snapshotter import SNAPSHOTS
 
 #: Directories of a data root that hold one directory per layer, container or volume.
 OPENED = (b"overlay2", b"containers", b"volumes")
+
+_SNAPSHOTS = SNAPSHOTS.encode()
 
 #: Who is most often the culprit is measured first.
 _FIRST = (Role.WRITABLE, Role.UNREFERENCED, Role.UNKNOWN, Role.PENDING_REMOVAL)
@@ -85,6 +89,45 @@ def recorded_of(stores: Iterable[Store]) -> dict[bytes, Usage]:
         for layer in store.layers.values()
         if layer.snapshot and layer.snapshot.recorded
     }
+
+
+def unchanging(store: Store) -> frozenset[bytes]:
+    """The units of a data root whose contents the engine never changes: committed layers.
+
+    A layer is in layerdb only once all of it is there (moby daemon/internal/layer/layer_store.go,
+    registerWithDescriptor), and is never mounted to be written to again. Cache records are left
+    out, as a mutable one is written to; so are containerd's snapshots, which layerdb knows nothing
+    of; and whatever has a note, as something is unusual there.
+    Running containers mount their image's layers as lower ones, which overlayfs only reads.
+    """
+    return frozenset(
+        layer.path
+        for layer in store.layers.values()
+        if layer.role is Role.IMAGE and not layer.is_snapshot
+        if layer.active and not layer.note and _only_read(layer)
+    )
+
+
+def _only_read(layer: Layer) -> bool:
+    """Whether no mount uses the layer as anything but a lower one."""
+    mounts = (it for it in layer.references if it.kind is Kind.MOUNT)
+    return all(it.why == reason(LOWER) for it in mounts)
+
+
+def units_changed(units: Iterable[Unit], paths: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The units to measure again after something was removed at ``paths``.
+
+    They are those that hold one of the paths, and Docker's and containerd's own files, which they
+    write to when they remove something. Layers, containers and volumes elsewhere are as they were.
+    """
+    touched = [path.rstrip(b"/") + b"/" for path in paths]
+    return tuple(
+        unit.path
+        for unit in units
+        if unit.shallow
+        or os.path.basename(os.path.dirname(unit.path)) not in (*OPENED, _SNAPSHOTS)
+        or any(path.startswith(unit.path + b"/") for path in touched)
+    )
 
 
 def _turn(unit: Unit, layers: dict[bytes, Layer]) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.model import Usage
 from app.scan.tree import DirTree, UnitResult
+
+#: A directory's own figure, the tree that it is in and its number there.
+_Candidate = tuple[int, DirTree, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +26,44 @@ class HotSpot:
     own: Usage
 
 
-def hot_spots(results: Iterable[UnitResult], column: str, most: int) -> list[HotSpot]:
-    """The ``most`` directories with the largest own figure, largest first.
+class HotSpots:
+    """The fullest directories of results that come in one after the other.
 
-    ``column`` is ``"bytes"``, ``"apparent"`` or ``"inodes"``. An inode with several links counts in
-    each directory that links it, less what met in it from below: a hint, not a sum.
+    Each result is looked through once per column and what it has to offer is kept, so that asking
+    again while a scan goes on costs next to nothing. Not for several threads at a time.
     """
-    # Between equals the path decides, so that every core and every run gives the same list.
-    found = heapq.nsmallest(
-        most, _candidates(results, column), key=lambda it: (-it[0], it[1].root, it[2])
-    )
-    return [HotSpot(tree.root, tree.path(node), own_usage(tree, node)) for _, tree, node in found]
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen: dict[tuple[str, bytes], tuple[UnitResult, list[_Candidate]]] = {}
+
+    def of(self, results: Iterable[UnitResult], column: str) -> list[HotSpot]:
+        """The ``most`` directories with the largest own figure, largest first.
+
+        ``column`` is ``"bytes"``, ``"apparent"`` or ``"inodes"``. An inode with several links
+        counts in each directory that links it, less what met in it from below: a hint, not a sum.
+        """
+        offered = [it for result in results for it in self._offer(result, column)]
+        # Between equals the path decides, so that every core and every run gives the same list.
+        best = heapq.nsmallest(self._most, offered, key=lambda it: (-it[0], it[1].root, it[2]))
+        return [
+            HotSpot(tree.root, tree.path(node), own_usage(tree, node)) for _, tree, node in best
+        ]
+
+    def _offer(self, result: UnitResult, column: str) -> list[_Candidate]:
+        seen = self._seen.get((column, result.key))
+        if seen is None or seen[0] is not result:
+            own = _own(result.tree, column)
+            # Between equals the first stays, in the order of numbers.
+            nodes = heapq.nlargest(self._most, range(len(own)), key=own.__getitem__)
+            seen = result, [(own[node], result.tree, node) for node in nodes if own[node] > 0]
+            self._seen[column, result.key] = seen
+        return seen[1]
 
 
-def _candidates(results: Iterable[UnitResult], column: str) -> Iterator[tuple[int, DirTree, int]]:
-    for result in results:
-        tree = result.tree
-        for node, figure in enumerate(_own(tree, column)):
-            if figure > 0:
-                yield figure, tree, node
+def hot_spots(results: Iterable[UnitResult], column: str, most: int) -> list[HotSpot]:
+    """As :meth:`HotSpots.of`, once."""
+    return HotSpots(most).of(results, column)
 
 
 def _own(tree: DirTree, column: str) -> array[int]:
@@ -66,4 +88,6 @@ def own_usage(tree: DirTree, node: int) -> Usage:
         - sum(tree.apparent[it] for it in children)
         + max(0, linked.apparent),
         inodes=tree.inodes[node] - sum(tree.inodes[it] for it in children) + max(0, linked.inodes),
+        unreadable=tree.unreadable.count(node),
+        partial=node in tree.cut,
     )

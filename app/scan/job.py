@@ -32,7 +32,7 @@ class ScanJob:
 
     ``start`` once, ``poll`` as often as wanted, ``close`` in any case (or use it as a context).
     Call all of them from one thread. With ``inodes_first``, all units' inodes are counted before
-    anything is measured, where that can be done faster: see ``ScanNews.counted``.
+    anything is measured: see ``ScanNews.counted``.
 
     Raises ScanError when a core is forced that cannot be had.
     """
@@ -97,7 +97,7 @@ def run(units: Sequence[Unit], fence: Fence) -> Iterator[UnitResult]:
 def _job(units: Sequence[Unit], fence: Fence, inodes_first: bool) -> _Job:
     library = native_library()
     if library is None:
-        return PortableJob(units, fence)
+        return PortableJob(units, fence, inodes_first)
     from app.scan.native.job import NativeJob  # noqa: PLC0415 - needs ctypes
 
     return NativeJob(library, units, fence, inodes_first)

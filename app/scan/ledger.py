@@ -12,10 +12,23 @@ from app.scan import wire
 from app.scan.growing import result_cut_short
 from app.scan.meter import Progress
 from app.scan.tree import UnitResult
-from app.scan.walk import Unit
 
 #: ``ScanNews.bytes`` is a number; inside the class the type needs another name.
 _Path = bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """How far the counting is that comes before the measuring.
+
+    ``inodes`` is the sum over all units so far. ``running`` has what was counted so far of the
+    units under way, by unit path.
+    """
+
+    units_done: int = 0
+    units_total: int = 0
+    inodes: int = 0
+    running: dict[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +41,11 @@ class ScanNews:
     nothing will follow. ``stopped`` means that the scan was cancelled and nobody walks any more;
     the last, partial results may still follow until ``done``. ``failed`` is a sentence for people
     when workers were lost: what they were walking is partial, units that they never reached are
-    missing. ``counted`` has the exact numbers of inodes of the units counted since the last news,
-    by unit path: only of jobs that were asked to count first, and only where the core can.
+    missing.
+
+    Of a job that was asked to count inodes first, ``counted`` has the exact numbers of inodes of
+    the units counted since the last news, by unit path, and ``counting`` how far that is; it is
+    None once all units have been counted.
     """
 
     entries: int = 0
@@ -42,6 +58,7 @@ class ScanNews:
     finished: tuple[UnitResult, ...] = ()
     running: dict[_Path, Usage] = field(default_factory=dict)
     counted: dict[_Path, int] = field(default_factory=dict)
+    counting: Counting | None = None
     done: bool = False
     stopped: bool = False
     failed: str = ""
@@ -49,20 +66,22 @@ class ScanNews:
 
 @dataclass(slots=True)
 class _Desk:
-    """One worker's place in the account, from its start to its end."""
+    """One worker's place in the account, from its start to its end; ticket -1 is none."""
 
-    unit: int = -1
+    ticket: int = -1
     progress: Progress = field(default_factory=Progress)
 
 
 class Ledger:
     """Written by the threads that listen to the workers, read by the one that polls."""
 
-    def __init__(self, units: Sequence[Unit]) -> None:
-        self._units = units
+    def __init__(self, task: wire.Task) -> None:
+        self._task = task
         self._changed = threading.Condition(threading.RLock())
         self._desks: dict[int, _Desk] = {}
         self._finished: list[UnitResult] = []
+        self._counted: dict[bytes, int] = {}
+        self._tickets_counted = self._inodes_counted = 0
         self._entries = self._bytes = self._inodes = self._done = 0
         self._began = monotonic()
         self._ended: float | None = None
@@ -83,10 +102,13 @@ class Ledger:
             if desk is None:
                 return
             if isinstance(message, wire.Running):
-                desk.unit, desk.progress = message.unit, message.progress
+                desk.ticket, desk.progress = message.ticket, message.progress
             elif isinstance(message, wire.Finished):
-                desk.unit, desk.progress = -1, Progress()
+                desk.ticket, desk.progress = -1, Progress()
                 self._enter(message.result)
+            elif isinstance(message, wire.Counted):
+                desk.ticket, desk.progress = -1, Progress()
+                self._enter_count(self._task.unit(message.ticket).path, message.inodes)
             else:
                 self.fail(
                     f"The scan met an error of its own: {message.sentence}; please report it."
@@ -102,9 +124,11 @@ class Ledger:
         """A worker has ended or is given up; what it was walking stays as far as it is known."""
         with self._changed:
             desk = self._desks.pop(worker, None)
-            if desk is not None and desk.unit >= 0:
-                path, progress = self._units[desk.unit].path, desk.progress
+            if desk is not None and desk.ticket >= self._task.counted_first:
+                path, progress = self._path_at(desk), desk.progress
                 self._enter(result_cut_short(path, progress.usage, progress.entries))
+            elif desk is not None and desk.ticket >= 0:
+                self._enter_count(self._path_at(desk), None)
             self._note_end()
             self._changed.notify_all()
 
@@ -121,29 +145,53 @@ class Ledger:
     def wait(self, seconds: float) -> None:
         """Wait until a message was taken or a worker has ended, at most so long."""
         with self._changed:
-            if self._ended is None and not self._finished:
+            if self._ended is None and not self._finished and not self._counted:
                 self._changed.wait(seconds)
 
     def news(self) -> ScanNews:
         """The account of this moment; finished results are handed out once."""
         with self._changed:
-            under_way = [desk for desk in self._desks.values() if desk.unit >= 0]
+            under_way = self._under_way(self._task.counted_first, self._task.tickets)
             usages = [desk.progress.usage for desk in under_way]
             finished, self._finished = tuple(self._finished), []
+            counted, self._counted = self._counted, {}
             return ScanNews(
                 entries=self._entries + sum(desk.progress.entries for desk in under_way),
                 bytes=self._bytes + sum(usage.bytes for usage in usages),
                 inodes=self._inodes + sum(usage.inodes for usage in usages),
                 elapsed=(self._ended or monotonic()) - self._began,
                 units_done=self._done,
-                units_total=len(self._units),
+                units_total=len(self._task.units),
                 current=under_way[0].progress.current if under_way else b"",
                 finished=finished,
-                running={self._units[it.unit].path: it.progress.usage for it in under_way},
+                running={self._path_at(it): it.progress.usage for it in under_way},
+                counted=counted,
+                counting=self._counting(),
                 done=self._ended is not None,
                 stopped=self._cancelled and all(it.progress.ended for it in self._desks.values()),
                 failed=self._failed,
             )
+
+    def _counting(self) -> Counting | None:
+        total = self._task.counted_first
+        if self._tickets_counted >= total or self._ended is not None:
+            return None
+        under_way = self._under_way(0, total)
+        running = {self._path_at(it): it.progress.usage.inodes for it in under_way}
+        inodes = self._inodes_counted + sum(running.values())
+        return Counting(self._tickets_counted, total, inodes, running)
+
+    def _under_way(self, first: int, end: int) -> list[_Desk]:
+        return [desk for desk in self._desks.values() if first <= desk.ticket < end]
+
+    def _path_at(self, desk: _Desk) -> bytes:
+        return self._task.unit(desk.ticket).path
+
+    def _enter_count(self, path: bytes, inodes: int | None) -> None:
+        self._tickets_counted += 1
+        if inodes is not None:
+            self._counted[path] = inodes
+            self._inodes_counted += inodes
 
     def _enter(self, result: UnitResult) -> None:
         self._finished.append(result)

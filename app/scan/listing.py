@@ -40,9 +40,9 @@ class Listing:
     """One directory's entries, in no order: entry ``i`` is what stands at ``i`` in every array.
 
     ``bytes`` (allocated) and ``apparent`` are the entry's own; a directory's are not what is in
-    it. ``mtimes`` are in whole seconds since 1970, ``nlinks`` counts hard links. ``unreadable``
-    entries were there and could not be examined; ``mounts`` are the names of entries left out
-    because another file system is mounted there.
+    it. ``mtimes`` are in whole seconds since 1970, ``nlinks`` counts hard links, ``devices`` and
+    ``inodes`` are st_dev and st_ino. ``unreadable`` entries were there and could not be examined;
+    ``mounts`` are the names of entries left out because another file system is mounted there.
     """
 
     names: list[bytes] = field(default_factory=list)
@@ -50,6 +50,7 @@ class Listing:
     apparent: array[int] = field(default_factory=longs)
     kinds: array[int] = field(default_factory=lambda: array("B"))
     mtimes: array[int] = field(default_factory=longs)
+    devices: array[int] = field(default_factory=lambda: array("Q"))
     inodes: array[int] = field(default_factory=lambda: array("Q"))
     nlinks: array[int] = field(default_factory=lambda: array("L"))
     unreadable: int = 0
@@ -69,6 +70,7 @@ class Listing:
         self.apparent.append(apparent_size(status))
         self.kinds.append(_kind(status))
         self.mtimes.append(int(status.st_mtime))
+        self.devices.append(status.st_dev)
         self.inodes.append(status.st_ino)
         self.nlinks.append(status.st_nlink)
 

@@ -29,9 +29,9 @@ _TO_END = 0.5
 class PortableJob:
     """See :class:`app.scan.job.ScanJob`."""
 
-    def __init__(self, units: Sequence[Unit], fence: Fence) -> None:
-        self._task = wire.Task(tuple(units), fence)
-        self._ledger = Ledger(self._task.units)
+    def __init__(self, units: Sequence[Unit], fence: Fence, inodes_first: bool = False) -> None:
+        self._task = wire.Task(tuple(units), fence, inodes_first)
+        self._ledger = Ledger(self._task)
         self._workers: dict[int, subprocess.Popen[bytes]] = {}
         self._threads: list[threading.Thread] = []
         self._leash: int | None = None
@@ -52,7 +52,7 @@ class PortableJob:
             os.close(leash)
             os.close(tickets)
         self._ledger.begin(tuple(self._workers))
-        self._in_thread(wire.put_tickets, ticket_source, len(self._task.units))
+        self._in_thread(wire.put_tickets, ticket_source, self._task.tickets)
         for worker in self._workers.values():
             self._in_thread(self._listen, worker)
 

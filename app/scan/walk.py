@@ -18,7 +18,7 @@ from app.scan.growing import GrowingTree
 from app.scan.meter import Meter, Progress, Report
 from app.scan.tree import UnitResult
 
-__all__ = ["Fence", "Progress", "Report", "Unit", "read_fence", "walk_unit"]
+__all__ = ["Fence", "Open", "Progress", "Report", "Unit", "Walk", "read_fence", "walk_unit"]
 
 #: Entries between two looks at the clock: a few hundred microseconds on a warm disk.
 _BATCH = 128
@@ -47,7 +47,7 @@ def walk_unit(unit: Unit, fence: Fence, report: Report) -> UnitResult:
     A stopped walk has what it found until then, marked partial. Nothing raises OSError: what
     cannot be read is counted as unreadable, what is gone is left out.
     """
-    return _Walk(unit, fence, report).result()
+    return Walk(unit, fence, report).result()
 
 
 def apparent_size(status: os.stat_result) -> int:
@@ -57,7 +57,7 @@ def apparent_size(status: os.stat_result) -> int:
 
 
 @dataclass(slots=True)
-class _Open:
+class Open:
     """A directory on the way down: what of it is still to be walked, last first."""
 
     descriptor: int
@@ -76,14 +76,17 @@ class _Open:
         return os.path.samestat(os.fstat(descriptor), self.status)
 
 
-class _Walk:
-    """One walk. ``_trail`` holds the directories from the unit down to where the walk is."""
+class Walk:
+    """One walk. ``_trail`` holds the directories from the unit down to where the walk is.
+
+    What an entry that is no directory adds is up to ``_count_batch`` and ``_count_file``.
+    """
 
     def __init__(self, unit: Unit, fence: Fence, report: Report) -> None:
         self._unit = unit
         self._meter = Meter(report, self._current)
         self._growing = GrowingTree(unit.path)
-        self._trail: list[_Open] = []
+        self._trail: list[Open] = []
         self._points = fence.below(unit.path)
         self._subvolumes = fence.has_subvolumes(unit.path)
 
@@ -107,7 +110,7 @@ class _Walk:
         else:
             self._go_up()
 
-    def _go_down(self, here: _Open, name: bytes) -> None:
+    def _go_down(self, here: Open, name: bytes) -> None:
         try:
             descriptor = open_directory(name, here.descriptor)
         except OSError:
@@ -124,7 +127,7 @@ class _Walk:
     ) -> None:
         """List a directory; keep it on the trail while there are directories in it to walk."""
         node = self._count_directory(name, status)
-        here = _Open(descriptor, node, name, status, points)
+        here = Open(descriptor, node, name, status, points)
         self._trail.append(here)
         directories = self._list(here)
         if not self._unit.shallow:
@@ -142,7 +145,7 @@ class _Walk:
             self._reopen(self._trail[-1], done)
         done.close()
 
-    def _reopen(self, above: _Open, below: _Open) -> None:
+    def _reopen(self, above: Open, below: Open) -> None:
         """Open the last directory on the trail again, if it is still where it was."""
         for way in (self._up, self._down_again):
             try:
@@ -154,12 +157,12 @@ class _Walk:
                 return
             os.close(descriptor)
 
-    def _up(self, below: _Open) -> int:
+    def _up(self, below: Open) -> int:
         if below.descriptor == _CLOSED:
             raise FileNotFoundError
         return open_directory(b"..", below.descriptor)
 
-    def _down_again(self, _below: _Open) -> int:
+    def _down_again(self, _below: Open) -> int:
         descriptor = open_path(self._unit.path)
         for step in self._trail[1:]:
             above = descriptor
@@ -178,7 +181,7 @@ class _Walk:
             here.close()
         self._meter.end()
 
-    def _list(self, here: _Open) -> list[str]:
+    def _list(self, here: Open) -> list[str]:
         """Count the entries that are no directories; the names of those that are."""
         directories: list[str] = []
         try:
@@ -186,7 +189,7 @@ class _Walk:
                 while batch := list(islice(entries, _BATCH)):
                     if here.points:
                         batch = [it for it in batch if not _is_mount(it, here.points)]
-                    self._count_batch(batch, here.node, directories)
+                    self._count_batch(batch, here, directories)
                     if not self._meter.goes_on():
                         break
         except OSError:
@@ -194,8 +197,9 @@ class _Walk:
         return directories
 
     def _count_batch(
-        self, batch: list[os.DirEntry[str]], node: int, directories: list[str]
+        self, batch: list[os.DirEntry[str]], here: Open, directories: list[str]
     ) -> None:
+        node = here.node
         blocks = apparent = others = 0
         for entry in batch:
             try:
@@ -242,7 +246,7 @@ class _Walk:
         self._growing.add(node, allocated, apparent, 1)
         self._meter.count(1, allocated, apparent, 1)
 
-    def _count_unopened(self, here: _Open, name: bytes) -> None:
+    def _count_unopened(self, here: Open, name: bytes) -> None:
         """Something that was listed as a directory and cannot be opened as one (any more)."""
         try:
             status = os.stat(name, dir_fd=here.descriptor, follow_symlinks=False)

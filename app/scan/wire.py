@@ -17,8 +17,8 @@ from app.scan.tree import UnitResult
 from app.scan.walk import Unit
 
 _LENGTH = struct.Struct("=Q")
-#: One unit's number in the pipe from which all workers draw their next unit. A pipe keeps writes
-#: of this size whole, so that each number goes to exactly one worker.
+#: One number in the pipe from which all workers draw what to do next: see :class:`Task`. A pipe
+#: keeps writes of this size whole, so that each number goes to exactly one worker.
 _TICKET = struct.Struct("=I")
 
 
@@ -28,22 +28,45 @@ class Task:
 
     units: tuple[Unit, ...]
     fence: Fence
+    inodes_first: bool = False
+
+    @property
+    def counted_first(self) -> int:
+        """How many tickets are for counting a unit only; those for measuring follow."""
+        return len(self.units) if self.inodes_first else 0
+
+    @property
+    def tickets(self) -> int:
+        """How many tickets there are."""
+        return self.counted_first + len(self.units)
+
+    def unit(self, ticket: int) -> Unit:
+        """What a ticket is about."""
+        return self.units[ticket % len(self.units)]
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A worker is in the walk of this unit."""
+    """A worker is in the walk that this ticket asked for."""
 
-    unit: int
+    ticket: int
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A worker has walked this unit, or as much of it as it was let."""
+    """A worker has walked a unit, or as much of it as it was let."""
 
-    unit: int
+    ticket: int
     result: UnitResult
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A worker has counted a unit's inodes; None when it was not let count all of them."""
+
+    ticket: int
+    inodes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +76,7 @@ class Failed:
     sentence: str
 
 
-Message = Running | Finished | Failed
+Message = Running | Finished | Counted | Failed
 
 
 def send(stream: IO[bytes], message: Message | Task) -> None:
@@ -75,7 +98,7 @@ def receive(stream: IO[bytes]) -> Any:
 
 
 def put_tickets(pipe: int, count: int) -> None:
-    """Write the numbers of all units and close the pipe: there are no more."""
+    """Write so many tickets, from 0, and close the pipe: there are no more."""
     try:
         for number in range(count):
             os.write(pipe, _TICKET.pack(number))
@@ -87,6 +110,6 @@ def put_tickets(pipe: int, count: int) -> None:
 
 
 def draw_ticket(pipe: int) -> int | None:
-    """The number of the next unit that nobody has walked yet, None when there is none left."""
+    """The next ticket that nobody has drawn yet, None when there is none left."""
     ticket = os.read(pipe, _TICKET.size)
     return _TICKET.unpack(ticket)[0] if len(ticket) == _TICKET.size else None

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import IO
 
 from app.scan import wire
+from app.scan.counting import count_unit
 from app.scan.meter import Progress
 from app.scan.walk import walk_unit
 
@@ -41,19 +42,21 @@ def _walk_all(task: wire.Task, out: IO[bytes], leash: int, tickets: int) -> None
     held = select.poll()
     held.register(leash, select.POLLIN)
     while not held.poll(0):
-        number = wire.draw_ticket(tickets)
-        if number is None:
+        ticket = wire.draw_ticket(tickets)
+        if ticket is None:
             return
-        reporter = _Reporter(number, out, held)
-        result = walk_unit(task.units[number], task.fence, reporter.report)
-        wire.send(out, wire.Finished(number, result))
+        unit, report = task.unit(ticket), _Reporter(ticket, out, held).report
+        if ticket < task.counted_first:
+            wire.send(out, wire.Counted(ticket, count_unit(unit, task.fence, report)))
+        else:
+            wire.send(out, wire.Finished(ticket, walk_unit(unit, task.fence, report)))
 
 
 class _Reporter:
     """Reports the walk of one unit to the parent, seldom, and looks at the leash, often."""
 
-    def __init__(self, number: int, out: IO[bytes], held: select.poll) -> None:
-        self._number = number
+    def __init__(self, ticket: int, out: IO[bytes], held: select.poll) -> None:
+        self._ticket = ticket
         self._out = out
         self._held = held
         self._due = 0.0
@@ -61,7 +64,7 @@ class _Reporter:
     def report(self, progress: Progress) -> bool:
         if progress.ended or monotonic() >= self._due:
             self._due = monotonic() + _INTERVAL
-            wire.send(self._out, wire.Running(self._number, progress))
+            wire.send(self._out, wire.Running(self._ticket, progress))
         return not self._held.poll(0)
 
 

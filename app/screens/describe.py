@@ -19,8 +19,10 @@ from app.model import (
     Volume,
 )
 from app.outline import wording
+from app.outline.growth import Growth
 from app.outline.nodes import What
 from app.outline.outline import Thing
+from app.screens.words import growth_words
 from app.text import count, short_id, size
 from widgets.details_pane import Line, Section
 
@@ -39,11 +41,15 @@ _ROLES = {
 }
 
 
-def describe(thing: Thing, own: Usage | None = None) -> list[Section]:
-    """The sections about one row. ``own`` is an image's part that no other image shares."""
+def describe(thing: Thing, own: Usage | None = None, growth: Growth | None = None) -> list[Section]:
+    """The sections about one row. ``own`` is an image's part that no other image shares.
+
+    ``growth`` is how much the row grew since the look before.
+    """
     subject = thing.node.draft.subject
     sections = [Section(_title(thing), list(_place(thing)))]
-    sections.append(Section("size", list(_figures(thing, own))))
+    grew = [Line("grew", growth_words(growth))] if growth is not None else []
+    sections.append(Section("size", [*_figures(thing, own), *grew]))
     match subject:
         case Layer():
             sections += _layer(subject)
@@ -108,6 +114,10 @@ def _figures(thing: Thing, own: Usage | None) -> Iterator[Line]:
         yield Line("", "not measured yet")
         return
     more = " so far" if usage.partial else ""
+    if not usage.sized:
+        yield Line("inodes", f"{count(usage.inodes)}{more}")
+        yield Line("", "bytes are not measured yet")
+        return
     yield Line("allocated", f"{size(usage.bytes)} ({count(usage.bytes)} bytes){more}")
     yield Line("apparent", f"{size(usage.apparent)}")
     yield Line("inodes", f"{count(usage.inodes)}{more}")

@@ -20,6 +20,9 @@ _CLOSE: list[BindingType] = [
 ]
 
 
+_RESULT_WIDEST = 90  # as in its sheet
+
+
 class DetailsScreen(Screen[None]):
     """The details of one row on a screen of their own."""
 
@@ -66,6 +69,19 @@ class ErrorsScreen(_Dialog):
     """What could not be read, each with its next step."""
 
     CSS = sheet("errors")
+
+
+class ResultScreen(_Dialog):
+    """What came of a removal."""
+
+    CSS = sheet("removal")
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "dismiss", "Close", show=False)]
+
+    def on_resize(self) -> None:
+        """As high as what it says, as far as there is room."""
+        pane = self.query_one(DetailsPane)
+        width = min(_RESULT_WIDEST, self.app.size.width) - 5  # frame, padding, scroll bar
+        pane.styles.height = max(1, min(pane.lines_at(width), self.app.size.height - 2))
 
 
 class HelpScreen(_Dialog):

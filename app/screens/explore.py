@@ -6,6 +6,9 @@ the one and polls the other, and puts both into the outline that the tree shows.
 
 from __future__ import annotations
 
+import gc
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -20,20 +23,38 @@ from textual.timer import Timer
 from textual.widgets import Footer, Input
 from textual.worker import get_current_worker
 
+from app.inventory import HotRow
 from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Outline, Thing
+from app.outline.reveal import Reveal
+from app.outline.units import units_changed
+from app.scan.kept import Kept
+from app.scan.kept_file import Entry
 from app.screens import keys
 from app.screens import work as background
 from app.screens.describe import describe
 from app.screens.dialogs import DetailsScreen, ErrorsScreen, HelpScreen
 from app.screens.filter_line import FilterLine
 from app.screens.findings import Findings
+from app.screens.hot import HotScreen
 from app.screens.measuring import Measuring
-from app.screens.messages import Failed, HeadroomRead, Listed, Surveyed
+from app.screens.messages import CameOrWent, Failed, HeadroomRead, Listed, Marked, Surveyed
+from app.screens.plan_words import outcome_sentences
+from app.screens.removal import Removal, remove
+from app.screens.wanted import wish_for_row
+from app.screens.watching import Watch
 from app.screens.wish import Wish
-from app.screens.words import filter_words, finished_words, scanning_words, sort_words
+from app.screens.words import (
+    filter_words,
+    finished_words,
+    lost_words,
+    marked_words,
+    scanning_words,
+    sort_words,
+    watching_words,
+)
 from app.text import safe
 from widgets.details_pane import DetailsPane, Section
 from widgets.headroom_bar import HeadroomBar
@@ -45,6 +66,7 @@ POLL = 0.1  # seconds between two looks at the scan
 IDLE = 1.0  # seconds between two looks at the clock while nothing is measured
 HEADROOM = 5.0  # seconds between two looks at the filesystems
 SETTLE = 0.08  # seconds the cursor rests before the details follow
+NOTICE = 8.0  # seconds that a notice stays, unless the cursor moves
 
 
 class ExploreScreen(Screen[None]):
@@ -56,17 +78,23 @@ class ExploreScreen(Screen[None]):
     ]
     BINDINGS: ClassVar[list[BindingType]] = list(keys.BINDINGS)
 
-    def __init__(self, wish: Wish) -> None:
+    def __init__(self, wish: Wish, removal: Removal) -> None:
         super().__init__()
         self._wish = wish
+        self._removal = removal
+        self._removing = False
+        self._removed: tuple[bytes, ...] = ()
         self._outline = Outline(
             Order(wish.column or Column.BYTES, wish.column is not Column.NAME, wish.apparent)
         )
         self._order_chosen = wish.column is not None
-        self._measuring = Measuring(self._outline.figures)
+        self._measuring = Measuring(self._outline.figures, self._outline.growths, Kept(wish.cache))
+        self._watch = Watch()
         self._findings = Findings(self._outline.figures)
         self._details_timer: Timer | None = None
+        self._notice_timer: Timer | None = None
         self._row_before_filter: int | None = None
+        self._reveal: Reveal | None = None
 
     def compose(self) -> ComposeResult:
         ascii = self._wish.ascii
@@ -101,17 +129,38 @@ class ExploreScreen(Screen[None]):
     # --- names ----------------------------------------------------------------------------------
 
     @work(thread=True, exclusive=True, group="survey")
-    def _start_survey(self) -> None:
+    def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
+        if all_anew:
+            self._measuring.kept.forget()
         worker = get_current_worker()
-        background.survey(self._wish.request, self.post_message, lambda: worker.is_cancelled)
+        background.survey(
+            self._wish.request,
+            self._measuring.kept,
+            self.post_message,
+            lambda: worker.is_cancelled,
+            at_once,
+        )
 
     @on(Surveyed)
     def _take_names(self, message: Surveyed) -> None:
         self._findings.survey = message.survey
-        self._measuring.want(message.units)
+        self._measuring.ask_for(inodes=self._outline.order.column is Column.INODES)
+        self._measuring.want(message.units, message.marks)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
+        self._measure_changed(message)
         self._show_rows()
         self._show_status()
+        self.call_after_refresh(_collect_garbage_again)
+
+    def _measure_changed(self, message: Surveyed) -> None:
+        """After a removal: what lay beside the removed things, and nothing else."""
+        if not self._removed:
+            return
+        units = units_changed(message.units, self._removed)
+        for place in self._outline.places(units):
+            self._list(place)
+        self._measure(units)
+        self._removed = ()
 
     @on(Failed)
     def _give_up(self, message: Failed) -> None:
@@ -121,13 +170,41 @@ class ExploreScreen(Screen[None]):
 
     def _poll(self) -> None:
         if not self._measuring.active:
+            self._watch_on()
             return
         finished = self._measuring.poll()
+        if self._measuring.watching and not self._measuring.active and self._measuring.news:
+            self._watch.note(time.monotonic(), self._measuring.news.elapsed)
+            self._look_for_others()
+        measured = self._measuring.hand_over()
+        if measured:
+            self._keep(measured)
         for place in self._outline.places(finished):
             self._list(place)
         self._outline.refresh()
         self._show_rows()
         self._show_status()
+
+    def _watch_on(self) -> None:
+        """Look again once it is time."""
+        if self._measuring.paths and self._watch.due(time.monotonic()):
+            self._measuring.look_again()
+
+    @work(thread=True, exclusive=True, group="others")
+    def _look_for_others(self) -> None:
+        stores, known = self._findings.stores, self._measuring.paths
+        background.look_for_others(stores, known, self.post_message)
+
+    @on(CameOrWent)
+    def _name_the_others(self) -> None:
+        """Containers came or went while we watch: their names, without going back to fewer."""
+        if not self.busy and self._watch.may_read_names(time.monotonic()):
+            self._start_survey(at_once=False)
+
+    def _keep(self, measured: tuple[Entry, ...]) -> None:
+        """Keep what was measured, in a thread."""
+        work = partial(background.keep, self._measuring.kept, measured, self._measuring.paths)
+        self.run_worker(work, thread=True, group="keep")
 
     @work(thread=True, exclusive=True, group="headroom")
     def _look_at_headroom(self) -> None:
@@ -167,6 +244,7 @@ class ExploreScreen(Screen[None]):
 
     @on(UsageTree.Toggled)
     def _toggle(self, message: UsageTree.Toggled) -> None:
+        self._reveal = None
         if self._outline.is_open(message.key):
             self._outline.close(message.key)
         else:
@@ -177,6 +255,7 @@ class ExploreScreen(Screen[None]):
 
     @on(UsageTree.Left)
     def _leave(self, message: UsageTree.Left) -> None:
+        self._reveal = None
         if self._outline.is_open(message.key):
             self._outline.close(message.key)
             self._show_rows()
@@ -195,17 +274,36 @@ class ExploreScreen(Screen[None]):
     @on(Listed)
     def _take_entries(self, message: Listed) -> None:
         key = self._tree.cursor_key
+        self._stay_or_reveal()
         anchor = self._outline.anchor(key) if key is not None else None
         self._outline.attach(message.level)
         if message.level.trouble:
             self._warn(f"{safe(message.level.path)} {message.level.trouble}")
-        self._show_rows(self._outline.key_of(anchor) if anchor else None)
+        keep = self._outline.key_of(anchor) if anchor else None
+        if anchor and keep is None and len(self._outline):  # it is gone: stay where it was
+            keep = self._outline.key_at(min(self._tree.cursor_index, len(self._outline) - 1))
+        self._show_rows(keep)
+        self._go_on()
 
     def _warn(self, sentence: str) -> None:
         self.notify(sentence, severity="warning", markup=False)
 
+    def _tell(self, *sentences: str) -> None:
+        """Answer a key in the status line."""
+        self._hide_notice()
+        self.query_one(StatusLine).update_notice(*sentences)
+        self._notice_timer = self.set_timer(NOTICE, self._hide_notice)
+
+    def _hide_notice(self) -> None:
+        if self._notice_timer:
+            self._notice_timer.stop()
+        self._notice_timer = None
+        self.query_one(StatusLine).update_notice()
+
     @on(UsageTree.Highlighted)
     def _highlighted(self) -> None:
+        self._stay_or_reveal()
+        self._hide_notice()
         self._show_trail()
         self._show_headroom()
         self._settle_details()
@@ -219,9 +317,11 @@ class ExploreScreen(Screen[None]):
     def _show_trail(self) -> None:
         key = self._tree.cursor_key
         steps = self._outline.trail(key) if key is not None else ()
-        words = sort_words(self._outline.order, self._wish.ascii)
+        outline = self._outline
+        words = sort_words(outline.order, self._wish.ascii)
+        marked = marked_words(len(outline.marks))
         self.query_one(TrailLine).update_trail(
-            (self._outline.view, *steps), f"{words}  {filter_words(self._outline.filter)}"
+            (outline.view, *steps), f"{words}  {filter_words(outline.filter)}{marked}"
         )
 
     def _show_headroom(self) -> None:
@@ -243,7 +343,9 @@ class ExploreScreen(Screen[None]):
 
     def _sections(self) -> list[Section]:
         thing = self._thing()
-        return describe(thing, self._outline.own_usage(thing)) if thing else []
+        if thing is None:
+            return []
+        return describe(thing, self._outline.own_usage(thing), self._outline.growth(thing))
 
     def _show_headings(self) -> None:
         order = self._outline.order
@@ -253,6 +355,7 @@ class ExploreScreen(Screen[None]):
                 "OWNER" if self._outline.view == BY_OWNER else "DIRECTORY",
                 order.column.value,
                 order.descending,
+                self._outline.watched,
             )
         )
 
@@ -260,14 +363,21 @@ class ExploreScreen(Screen[None]):
         """What goes on, and how much is not as it should be."""
         status = self.query_one(StatusLine)
         measuring, findings = self._measuring, self._findings
-        if measuring.news is None:
+        if self._reveal and self._reveal.ended and self._reveal.key == self._tree.cursor_key:
+            status.update_progress(*lost_words(self._reveal.path), busy=False)
+        elif measuring.news is None:
             status.update_progress("reading names; q quits")
+        elif self._watch.on and (measuring.watching or not measuring.active):
+            growth = self._outline.growths.of(measuring.paths)
+            status.update_progress(
+                *watching_words(self._watch.every, growth, measuring.tally.walked)
+            )
         elif measuring.active:
             status.update_progress(*scanning_words(measuring.news, findings.asking))
         else:
             witnesses = "; ".join(findings.witnesses())
             ago, complete = measuring.seconds_ago, measuring.complete
-            words = finished_words(measuring.news, ago, witnesses, complete)
+            words = finished_words(measuring.news, ago, witnesses, complete, measuring.tally)
             status.update_progress(*words, busy=False)
         count = len(findings.problems()) + findings.unreadable()
         status.update_problems(count, what="problem" if count == 1 else "problems")
@@ -286,6 +396,7 @@ class ExploreScreen(Screen[None]):
 
     def _set_order(self, order: Order) -> None:
         self._outline.sort(order)
+        self._measuring.ask_for(inodes=order.column is Column.INODES)
         self._show_headings()
         self._show_rows()
 
@@ -321,9 +432,12 @@ class ExploreScreen(Screen[None]):
         self._show_all(self._row_before_filter)
 
     def action_clear_filter(self) -> None:
-        """Show every row again, and where among them the cursor is."""
+        """Show every row again, and where among them the cursor is; or else drop the marks."""
         if self._outline.filter:
             self._show_all(self._tree.cursor_key)
+        elif len(self._outline.marks):
+            self._outline.marks.clear()
+            self._show_rows()
 
     def _show_all(self, key: int | None) -> None:
         line = self.query_one(FilterLine)
@@ -340,6 +454,41 @@ class ExploreScreen(Screen[None]):
         """The details on a screen of their own."""
         self.app.push_screen(DetailsScreen(self._sections()))
 
+    def action_hot(self) -> None:
+        """The directories that hold the most by themselves."""
+        figures, order = self._outline.figures, self._outline.order
+        screen = HotScreen(figures, self._findings, self._measuring, order, self._wish.ascii)
+        self.app.push_screen(screen, self._go_to)
+
+    def _go_to(self, spot: HotRow | None) -> None:
+        """Open the tree down to a directory; its listings come one after the other."""
+        if spot:
+            self.action_clear_filter()
+            self._reveal = Reveal(self._outline, spot.unit, spot.answer.path)
+            self._go_on()
+
+    def _stay_or_reveal(self) -> None:
+        """Who moves the cursor while the tree opens wants to be where it is then."""
+        if self._reveal and self._reveal.key != self._tree.cursor_key:
+            self._reveal = None
+            self._show_status()
+
+    def _go_on(self) -> None:
+        reveal = self._reveal
+        if reveal is None or reveal.ended:
+            return
+        place = reveal.go_on()
+        self._show_rows()
+        if reveal.key is None:
+            reveal.key = self._tree.cursor_key
+        else:
+            self._tree.move_to(reveal.key)
+        if place:
+            self._list(place)
+        if reveal.arrived:
+            self._reveal = None
+        self._show_status()
+
     def action_errors(self) -> None:
         """What could not be read."""
         self.app.push_screen(ErrorsScreen("problems", self._findings.sections()))
@@ -355,22 +504,112 @@ class ExploreScreen(Screen[None]):
     # --- the keys: scan -------------------------------------------------------------------------
 
     def action_rescan(self) -> None:
-        """Measure the row's units again."""
+        """Measure the row's units again, but for image layers that are the same."""
         thing = self._thing()
-        if thing and self._measuring.again(thing.node.draft.units):
-            self._outline.refresh()
-            self._show_rows()
-            self._show_status()
+        if thing is None:
+            return
+        self._measure(thing.node.draft.units)
 
-    def action_rescan_all(self) -> None:
-        """Read the names and measure everything again."""
-        self._measuring.forget()
-        self._outline.refresh()
+    def _measure(self, units: Sequence[bytes]) -> None:
+        """Measure again, as soon as it is known which of these units are the same."""
+        marked = self._measuring.ask(units)
+        work = partial(background.mark, marked, self.post_message)
+        self.run_worker(work, thread=True, group="mark")
+
+    @on(Marked)
+    def _measure_again(self, message: Marked) -> None:
+        self._measuring.again(message.marks)
+        tally = self._measuring.tally
+        if tally.kept and not tally.walked:
+            self.notify(
+                "Image layers do not change, and these are the same. "
+                "Ctrl+R measures everything again.",
+                markup=False,
+            )
         self._show_rows()
         self._show_status()
-        self._start_survey()
+
+    def action_rescan_all(self, all_anew: bool = False) -> None:
+        """Read the names again, and measure all that can have changed, or everything."""
+        self._measuring.renew(all_anew)
+        self._show_rows()
+        self._show_status()
+        self._start_survey(all_anew=all_anew)
+
+    def action_watch(self) -> None:
+        """Look again every few seconds, what grows first; or no longer."""
+        self._outline.watch(self._watch.toggle())
+        self._show_headings()
+        self._show_rows()
+        self._show_status()
 
     def action_stop_scan(self) -> None:
         """Stop measuring; what was found stays, marked as a lower bound."""
-        if not self._measuring.stop():
+        watched = self._watch.on
+        if watched:
+            self.action_watch()
+        if not self._measuring.stop() and not watched:
             self.notify("Nothing is being measured. q quits.", markup=False)
+
+    # --- the keys: removal ----------------------------------------------------------------------
+
+    def action_mark(self) -> None:
+        """Mark the row for one deletion of several, or unmark it; the cursor goes on."""
+        thing = self._thing()
+        if thing is None:
+            return
+        wish = wish_for_row(thing)
+        if isinstance(wish, str):
+            self._tell(wish)
+            return
+        self._outline.marks.toggle(thing)
+        self._show_rows()
+        self._tree.action_cursor(1)
+
+    def action_remove(self) -> None:
+        """Ask about the marked rows, or about this one where none is marked."""
+        cursor = self._thing()
+        things = tuple(self._outline.marks) or ((cursor,) if cursor else ())
+        wishes = [wish_for_row(thing) for thing in things]
+        refusal = next((wish for wish in wishes if isinstance(wish, str)), "")
+        if refusal:
+            self._tell(refusal)
+        elif things and not self._removing:
+            self._removing = True
+            self._remove(things)
+
+    @work
+    async def _remove(self, things: Sequence[Thing]) -> None:
+        """Look, ask, do; then bring the tree up to date."""
+        wishes = [wish for wish in map(wish_for_row, things) if not isinstance(wish, str)]
+        try:
+            begun = await remove(
+                self.app,
+                self._removal,
+                wishes,
+                read_only=self._wish.read_only,
+                ascii=self._wish.ascii,
+            )
+        finally:
+            self._removing = False
+        if begun:
+            self._outline.marks.clear()
+            self._removed = tuple(path for thing in things for path in _places_of(thing))
+            if all(outcome.done for outcome in begun):
+                self._outline.close_removed(self._removed)
+            self._show_rows()
+            self._tell(*outcome_sentences(begun))
+            self._look_at_headroom()
+            self._start_survey()
+
+
+def _places_of(thing: Thing) -> tuple[bytes, ...]:
+    """The paths at which the removal of a row changes something."""
+    return (thing.path,) if thing.name else thing.node.draft.units
+
+
+def _collect_garbage_again() -> None:
+    """The names are there, the start is over (see app.cli); most of what was made so far stays."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

@@ -30,7 +30,7 @@ GROUPS = (
         "whodiff",
         (
             Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
-            Binding("q", "app.quit", "Quit", tooltip="leave; nothing was changed"),
+            Binding("q", "app.quit", "Quit", tooltip="leave"),
         ),
     ),
     KeyGroup(
@@ -53,8 +53,16 @@ GROUPS = (
                 priority=True,  # before the keys that are typed ahead
                 tooltip="only rows with a word: name, tag, id, path, role",
             ),
-            _hidden("escape", "clear_filter", "Drop the filter", "drop the filter"),
+            _hidden(
+                "escape", "clear_filter", "Drop the filter", "drop the filter, or else the marks"
+            ),
             Binding("v", "view", "View", tooltip="by owner, or by directory as du shows it"),
+            Binding(
+                "H",
+                "hot",
+                "Hot",
+                tooltip="hot spots: the directories that hold the most themselves",
+            ),
             Binding("i", "details", "Details", tooltip="all of this row, with the evidence"),
             _hidden("E", "errors", "Problems", "what could not be read, and who answered"),
         ),
@@ -63,7 +71,19 @@ GROUPS = (
         "measure",
         (
             Binding("r", "rescan", "Rescan", tooltip="measure this row again"),
-            _hidden("R", "rescan_all", "Rescan everything", "read the names and measure all again"),
+            _hidden(
+                "R",
+                "rescan_all",
+                "Rescan",
+                "read the names again, measure all but image layers that are the same",
+            ),
+            _hidden(
+                "ctrl+r",
+                "rescan_all(True)",
+                "Rescan everything",
+                "the same, and measure every image layer again",
+            ),
+            _hidden("w", "watch", "Watch", "who grows now: look again every few seconds"),
             Binding(
                 "ctrl+c",
                 "stop_scan",
@@ -72,6 +92,31 @@ GROUPS = (
                 priority=True,
                 tooltip="stop measuring and keep what was found, marked +",
             ),
+        ),
+    ),
+    KeyGroup(
+        "delete (a dialog first says what, how much, and who would notice)",
+        (
+            Binding("d", "remove", "Delete", tooltip="this row, or the marked rows"),
+            _hidden("space", "mark", "Mark", "mark or unmark this row for one deletion of several"),
+        ),
+    ),
+)
+
+#: The keys of the hot spots' screen; its list moves as the tree does.
+HOT = KeyGroup(
+    "hot spots (H)",
+    (
+        Binding(
+            "enter",
+            "go",
+            "Go there",
+            key_display="enter",  # the toolkit's own sign is no ASCII
+            tooltip="back to the tree, and to this directory",
+        ),
+        Binding("s", "sort", "Sort", tooltip="by bytes, or by inodes"),
+        Binding(
+            "escape,q,H", "back", "Back", key_display="esc", tooltip="back to the tree as it was"
         ),
     ),
 )
@@ -86,13 +131,15 @@ _NAMES = {
     "backspace": "Bksp",
     "escape": "Esc",
     "ctrl+c": "Ctrl+C",
+    "ctrl+r": "Ctrl+R",
 }
 
 
 def help_sections() -> list[Section]:
     """The page behind ``?``: every group of keys, then the mouse."""
     moving = KeyGroup("move", tuple(Binding.make_bindings(UsageTree.BINDINGS)))
-    pages = [GROUPS[0], moving, *GROUPS[1:]]
+    hot = KeyGroup(HOT.title, tuple(Binding.make_bindings(HOT.bindings)))
+    pages = [GROUPS[0], moving, *GROUPS[1:], hot]
     sections = [Section(group.title, list(_lines(group.bindings))) for group in pages]
     sections[0] = Section(
         sections[0].title, [*sections[0].lines, Line("Ctrl+P", "every command, by its words")]

@@ -6,18 +6,37 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from app.inventory import HotRow
 from app.model import Headroom
 from app.outline.levels import Level
+from app.outline.order import Order
+from app.scan.marks import Mark
 from app.scan.walk import Unit
 from app.stores.request import Survey
 
 
 @dataclass
 class Surveyed(Message):
-    """Names are there: the data roots, cut into the units that are to be measured."""
+    """Names are there: the data roots, cut into the units that are to be measured.
+
+    ``marks`` are of those units that cannot change.
+    """
 
     survey: Survey
     units: tuple[Unit, ...]
+    marks: dict[bytes, Mark]
+
+
+@dataclass
+class CameOrWent(Message):
+    """There are other units than those that are known."""
+
+
+@dataclass
+class Marked(Message):
+    """The marks of units that cannot change and are to be measured again."""
+
+    marks: dict[bytes, Mark]
 
 
 @dataclass
@@ -32,6 +51,14 @@ class HeadroomRead(Message):
     """How full the filesystems are, by the path that was asked for."""
 
     by_path: dict[bytes, Headroom]
+
+
+@dataclass
+class HotFound(Message):
+    """The fullest directories of what has been measured, in this order."""
+
+    rows: tuple[HotRow, ...]
+    order: Order
 
 
 @dataclass

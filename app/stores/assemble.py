@@ -6,9 +6,21 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from app.model import Container, Evidence, ImageInfo, Kind, Layer, Owner, Role, Store, Volume
+from app.model import (
+    CacheEntry,
+    Container,
+    Evidence,
+    ImageInfo,
+    Kind,
+    Layer,
+    Owner,
+    Role,
+    Store,
+    Volume,
+)
 from app.stores import disk_claims as by_disk
 from app.stores import engine_claims as by_engine
+from app.stores.buildkit import CacheRecord
 from app.stores.containers import CONFIG, ContainerRecord
 from app.stores.disk import DiskReading
 from app.stores.engine import EngineImage, EngineReading
@@ -43,6 +55,7 @@ def assemble(
         containers=containers,
         images=images,
         volumes=_volumes(disk, containers),
+        cache=tuple(_cache(disk, engine)),
         tokens=disk.graph.tokens,
         dangling=disk.graph.dangling,
         blobs=blobs_of(disk, images),
@@ -70,8 +83,15 @@ def _containers(
             if kind is Kind.CONTAINER
         }
     own = _own_layers(layers)
+    theirs = engine.containers if engine else {}
     return tuple(
-        _container(owner, disk.containers.get(id_), own.get(id_, ()), _who_says(disk, engine, id_))
+        _container(
+            owner,
+            disk.containers.get(id_),
+            own.get(id_, ()),
+            _who_says(disk, engine, id_),
+            theirs[id_].image_id if id_ in theirs else "",
+        )
         for id_, owner in owners.items()
     )
 
@@ -112,6 +132,7 @@ def _container(
     record: ContainerRecord | None,
     layers: tuple[str, ...],
     evidence: Iterable[Evidence],
+    image_id: str,
 ) -> Container:
     return Container(
         owner,
@@ -119,6 +140,7 @@ def _container(
         layers=layers,
         volumes=tuple(dict.fromkeys(name for name, _ in record.volumes)) if record else (),
         evidence=tuple(evidence),
+        image_id=image_id or (record.image_id if record else ""),
     )
 
 
@@ -145,7 +167,7 @@ def _graphdriver_images(disk: DiskReading) -> Iterator[ImageInfo]:
         names = _directories(disk, record.chain_ids)
         says = f"lists {len(names)} layers by diff id"
         evidence = (Evidence(os.fsdecode(record.path), says),)
-        yield ImageInfo(by_disk.image_owner(record), names, evidence)
+        yield ImageInfo(by_disk.image_owner(record), names, evidence, digests=record.digests)
 
 
 def _with_engine(disk: DiskReading, info: ImageInfo, image: EngineImage) -> ImageInfo:
@@ -156,7 +178,8 @@ def _with_engine(disk: DiskReading, info: ImageInfo, image: EngineImage) -> Imag
     if not names or ("" in names and len(names) == len(image.directories)):
         names = _present(disk, reversed(image.directories)) or engine_layers(disk, image)
     evidence = (*info.evidence, Evidence(f"engine: image inspect {image.id}", says))
-    return replace(info, owner=owner, layers=names, evidence=evidence)
+    digests = tuple(dict.fromkeys((*info.digests, *image.digests)))
+    return replace(info, owner=owner, layers=names, evidence=evidence, digests=digests)
 
 
 def _directories(disk: DiskReading, chain_ids: Iterable[str]) -> tuple[str, ...]:
@@ -167,6 +190,64 @@ def _directories(disk: DiskReading, chain_ids: Iterable[str]) -> tuple[str, ...]
 def _present(disk: DiskReading, names: Iterable[str]) -> tuple[str, ...]:
     """The directories that are there, "" for one that is not."""
     return tuple(name if name in disk.graph.directories else "" for name in names)
+
+
+# --- build cache ----------------------------------------------------------------------------------
+
+
+def _cache(disk: DiskReading, engine: EngineReading | None) -> Iterator[CacheEntry]:
+    """Every cache record that either witness knows, and what it is built on by either's word."""
+    found = {record.id: (record, name) for record, name in _records(disk)}
+    records = {id_: record for id_, (record, _) in found.items()}
+    theirs = engine.cache if engine else {}
+    by_chain: dict[str, list[str]] = {}
+    for record in records.values():
+        by_chain.setdefault(record.chain_id, []).append(record.id)
+    for id_ in dict.fromkeys((*records, *theirs)):
+        known, listed = records.get(id_), theirs.get(id_)
+        parents = (known.parent if known else "", *(listed.parents if listed else ()))
+        # A parent that is an image layer stands for the records of that layer.
+        parents = (
+            *parents,
+            *(it for parent in parents if parent for it in by_chain.get(parent, ())),
+        )
+        layer = found[id_][1] if known else _named_alike(disk, id_)
+        owner = by_disk.cache_owner(known) if known else None
+        if owner is None and listed:
+            owner = by_engine.cache_owner(listed)
+        if owner:
+            yield CacheEntry(
+                owner,
+                layer=layer,
+                parents=tuple(it for it in dict.fromkeys(parents) if it not in ("", id_)),
+                alias_of=known.alias_of if known else "",
+                listed=listed is not None,
+                in_use=bool(listed and listed.in_use),
+            )
+
+
+def _records(disk: DiskReading) -> Iterator[tuple[CacheRecord, str]]:
+    """BuildKit's records in either store, each with its layer, "" where that is not there."""
+    for record in disk.buildkit.records:
+        name = by_disk.cache_directory(record, disk.names.layers)
+        yield record, name if name in disk.graph.directories else ""
+    for snapshotter, worker in disk.workers.items():
+        for record in worker.records:
+            key = record.directory or record.chain_id
+            yield record, _snapshot(disk, snapshotter, key)
+
+
+def _named_alike(disk: DiskReading, id_: str) -> str:
+    """The layer of a record that the engine alone knows: its directory or key is its id, if any."""
+    if id_ in disk.graph.directories:
+        return id_
+    names = (_snapshot(disk, snapshotter, id_) for snapshotter in disk.workers)
+    return next(filter(None, names), "")
+
+
+def _snapshot(disk: DiskReading, snapshotter: str, key: str) -> str:
+    reading = disk.containerd
+    return reading.directory(disk.root.namespace, snapshotter, key) if reading else ""
 
 
 # --- volumes --------------------------------------------------------------------------------------

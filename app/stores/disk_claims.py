@@ -141,7 +141,7 @@ def _refer_below(
 def _claim_cache(disk: DiskReading, claims: Claims) -> None:
     layers = disk.names.layers
     database = _source(disk.root.path, "buildkit", "snapshots.db")
-    directories = {record.id: _cache_directory(record, layers) for record in disk.buildkit.records}
+    directories = {record.id: cache_directory(record, layers) for record in disk.buildkit.records}
     # An alias names the same snapshot as the record it stands for, which goes first.
     for record in sorted(disk.buildkit.records, key=lambda record: bool(record.alias_of)):
         owner = cache_owner(record)
@@ -170,5 +170,6 @@ def _chain_directory(layers: dict[str, LayerRecord], chain_id: str) -> str:
     return layers[chain_id].cache_id if chain_id in layers else ""
 
 
-def _cache_directory(record: CacheRecord, layers: dict[str, LayerRecord]) -> str:
+def cache_directory(record: CacheRecord, layers: dict[str, LayerRecord]) -> str:
+    """The name of the directory with a record's data, "" where nobody knows it."""
     return record.directory or _chain_directory(layers, record.chain_id)

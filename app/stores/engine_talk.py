@@ -42,8 +42,17 @@ _LONGEST_REASON = 300
 _Answer = TypeVar("_Answer")
 
 
+#: How a survey goes on without the engine.
+_DISK_ALONE = "going on with the disk alone."
+
+
 class EngineError(Exception):
     """The engine gives no usable answer; the text is one sentence with the next step."""
+
+    @property
+    def fact(self) -> str:
+        """The text for who cannot go on with the disk alone, without the last full stop."""
+        return str(self).removesuffix(_DISK_ALONE).rstrip(" ;:.")
 
 
 class RemoteEngine(EngineError):
@@ -74,7 +83,7 @@ def _socket_path(url: str) -> str:
         )
     raise EngineError(
         f"{url} is no engine's address: give --host unix:///var/run/docker.sock or the like; "
-        "going on with the disk alone."
+        f"{_DISK_ALONE}"
     )
 
 
@@ -124,7 +133,7 @@ def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
             raise EngineError(
                 f"The Docker client library does not start ({type(error).__name__}: "
                 f"{shortened(error)}): look at config.json in ~/.docker; "
-                "going on with the disk alone."
+                f"{_DISK_ALONE}"
             ) from error
 
     try:
@@ -139,8 +148,7 @@ def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
         raise EngineError(_no_answer(url, refused)) from refused
     except ShapeError as odd:
         raise EngineError(
-            f"What answers at {url} gave {odd}, as no Docker engine does: "
-            "going on with the disk alone."
+            f"What answers at {url} gave {odd}, as no Docker engine does: {_DISK_ALONE}"
         ) from odd
 
 
@@ -149,7 +157,7 @@ def _refuse_foreign(info: EngineInfo, version: object) -> None:
     if is_podman(version):
         raise EngineError(
             f"At {info.url} podman answers, whose storage whodiff does not read: name Docker's "
-            "engine with --host; going on with the disk alone."
+            f"engine with --host; {_DISK_ALONE}"
         )
     root = os.fsdecode(info.root)
     here = f"The engine at {info.url} keeps its data in {root}"
@@ -185,11 +193,8 @@ def _id_on_disk(root: bytes) -> str:
 
 def _no_answer(url: str, refused: CallError) -> str:
     if refused.forbidden:
-        return (
-            f"No permission to ask the engine at {url}: run whodiff with sudo; "
-            "going on with the disk alone."
-        )
-    return f"The engine at {url} does not answer ({refused}): going on with the disk alone."
+        return f"No permission to ask the engine at {url}: run whodiff with sudo; {_DISK_ALONE}"
+    return f"The engine at {url} does not answer ({refused}): {_DISK_ALONE}"
 
 
 # --- one call -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from app.model import Problem
 from app.stores.files import Damage, parse_object, read_file
 from app.stores.mounts import Mount, read_own
+from app.stores.recognise import is_remapped
 
 DAEMON_JSON = b"/etc/docker/daemon.json"
 DEFAULT_ROOT = b"/var/lib/docker"
@@ -101,10 +102,18 @@ class Process:
         An engine inside a container has a /var/lib/docker of its own. Where its root directory may
         not be looked at, our own view has to do.
         """
+        return self.sees(host, path, [path])
+
+    def sees(self, host: Host, path: bytes, ours: Sequence[bytes]) -> bool:
+        """Whether what the process finds under this path is one of these directories of ours.
+
+        Where its root directory may not be looked at, its word cannot be checked, and it counts.
+        """
         inside = os.path.relpath(path, host.fs_root)
         theirs = os.path.join(host.at(b"/proc"), b"%d" % self.pid, b"root", inside)
         try:
-            return os.path.samestat(os.stat(path), os.stat(theirs))
+            about = os.stat(theirs)
+            return any(os.path.samestat(about, os.stat(each)) for each in ours)
         except PermissionError:
             return True
         except OSError:
@@ -120,6 +129,28 @@ def running(host: Host) -> tuple[list[Hint], list[Problem]]:
         hints += [hint for hint in more if engine.means(host, hint.path)]
         problems += wrong
     return hints, problems
+
+
+def serving(host: Host, root: bytes) -> list[int]:
+    """The ids of the dockerd processes that work on the data root ``root``, or may do so.
+
+    Also one whose userns-remapped root below its own it is. Where a process may not be looked at,
+    its word cannot be checked, and it counts.
+    """
+    engines = processes(host, b"dockerd")
+    return [engine.pid for engine in engines if _may_serve(host, engine, root)]
+
+
+def _may_serve(host: Host, engine: Process, root: bytes) -> bool:
+    hints, problems = _engine_roots(host, engine)
+    paths = [hint.path for hint in hints]
+    if not hints:
+        # It may live in a container, where our daemon.json is not the one that it reads.
+        hints, more = configured(host)
+        problems += more
+        paths = [*(hint.path for hint in hints), host.at(DEFAULT_ROOT)]
+    mine = [root, *([os.path.dirname(root)] if is_remapped(root) else [])]
+    return bool(problems) or any(engine.sees(host, path, mine) for path in paths)
 
 
 def _engine_roots(host: Host, engine: Process) -> tuple[list[Hint], list[Problem]]:

@@ -74,6 +74,12 @@ def lookup(asked: bytes, stores: Sequence[Store]) -> tuple[Answer, ...]:
     return (Answer(asked, note=_outside(text, stores)),)
 
 
+def locate(asked: bytes, stores: Sequence[Store]) -> Inside | None:
+    """Where in which data root a path lies, whatever is there; None for one outside of all."""
+    places = (_place(path, stores) for path in _spellings(asked))
+    return next((place for place in places if place and place.inside != (b"",)), None)
+
+
 def _nothing_named(text: str) -> str:
     return (
         f"no directory, container, image, cache record or l/ token begins with {text!r}: give a "
@@ -152,7 +158,7 @@ def _is_image(digest: str, store: Store) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Inside:
     """Where in which data root a path lies; ``inside`` are the names from ``base`` on.
 
     ``base`` is the data root, or the root of its containerd.
@@ -175,10 +181,10 @@ def _spellings(asked: bytes) -> Iterator[bytes]:
     yield os.path.realpath(path)
 
 
-def _place(path: bytes, stores: Sequence[Store]) -> _Place | None:
+def _place(path: bytes, stores: Sequence[Store]) -> Inside | None:
     """The innermost data root around ``path``: a userns-remapped one lies in another one."""
     found = [
-        _Place(store, place, tuple(path[len(base) :].strip(b"/").split(b"/")))
+        Inside(store, place, tuple(path[len(base) :].strip(b"/").split(b"/")))
         for store in stores
         for place in filter(None, (store.root.path, store.root.containerd))
         for base in {place, os.path.realpath(place)}
@@ -187,7 +193,7 @@ def _place(path: bytes, stores: Sequence[Store]) -> _Place | None:
     return min(found, key=lambda place: len(place.inside), default=None)
 
 
-def _in_root(asked: bytes, path: bytes, place: _Place) -> Answer:
+def _in_root(asked: bytes, path: bytes, place: Inside) -> Answer:
     store, found = place.store, None
     if place.base == store.root.containerd:
         return _in_containerd(asked, path, place)
@@ -208,7 +214,7 @@ def _in_root(asked: bytes, path: bytes, place: _Place) -> Answer:
     return found or _mounted(asked, path, store) or nobodys
 
 
-def _in_containerd(asked: bytes, path: bytes, place: _Place) -> Answer:
+def _in_containerd(asked: bytes, path: bytes, place: Inside) -> Answer:
     store = place.store
     match place.inside:
         case (home, folder, name, *_) if home.startswith(PREFIX.encode()) and (

@@ -14,6 +14,7 @@ from app.model import Kind, Owner
 from app.stores.containerd import ContainerdReading
 from app.stores.containerd_meta import ContainerEntry, Lease
 
+_DANGLING = "moby-dangling@"
 _DOCKER_HUB = ("docker.io/library/", "docker.io/")
 #: Docker's container ids, and BuildKit's record ids.
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
@@ -43,6 +44,20 @@ def _name(entry: ContainerEntry) -> str:
         name = labels.get("io.kubernetes.container.name", "")
         return f"{of}/{name}" if name else f"{of} (sandbox)"
     return labels.get("nerdctl/name", "") or entry.id
+
+
+def names_by_digest(reading: ContainerdReading, namespace: str, digest: str) -> tuple[str, ...]:
+    """The names of an image that end in ``@digest``, as Docker shows them; no made-up ones.
+
+    An image without any name goes by ``moby-dangling@sha256:...`` (moby daemon/containerd/
+    image_delete.go, danglingImageName).
+    """
+    names = sorted(reading.namespaces[namespace].images.items())
+    return tuple(
+        _familiar(name)
+        for name, of in names
+        if of == digest and "@" in name and not name.startswith(_DANGLING)
+    )
 
 
 def image_owners(reading: ContainerdReading, own: str) -> Iterator[tuple[str, Owner]]:

@@ -45,6 +45,8 @@ class LayerDir:
     ``merged`` says that the mount point exists, not that it is mounted. ``foreign`` is one sentence
     when another tool made the directory. ``notes`` are one sentence each. ``sure`` is false when
     its files are damaged or disagree: nobody can tell then who stands on it, or on whom it stands.
+    ``interrupted``: it is not sure only because a removal in the engine's order did not come to its
+    end: its ``link`` file names a token that ``l/`` has no more, or nothing at all is left in it.
     """
 
     name: str
@@ -60,6 +62,7 @@ class LayerDir:
     foreign: str = ""
     notes: tuple[str, ...] = ()
     sure: bool = True
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +113,15 @@ class _Found:
     notes: list[str] = field(default_factory=list)
     sure: bool = True
     hides: str = ""
+    damaged: bool = False
+    bare: bool = False
 
     def doubt(self, note: str) -> None:
+        self.lack(note)
+        self.damaged = True
+
+    def lack(self, note: str) -> None:
+        """Doubt it for something that is missing, as in what is half removed."""
         self.notes.append(note)
         self.sure = False
 
@@ -152,8 +162,10 @@ def _read_once(home: Folder, name: str) -> _Found | None:
 def _look(folder: Folder, found: _Found) -> None:
     found.mtime = os.fstat(folder.descriptor).st_mtime
     directories = set()
+    found.bare = True
     try:
         for name, kind in folder.entries(_MOST_ENTRIES):
+            found.bare = False
             if kind is Entry.DIRECTORY or name == "committed":
                 directories.add(name)
             elif name.startswith(".tmp-"):
@@ -162,7 +174,7 @@ def _look(folder: Folder, found: _Found) -> None:
         found.doubt(f"it {damage}, unlike any directory that Docker makes")
     found.present = frozenset(directories)
     if "diff" not in directories:
-        found.doubt("it has no diff directory: half made or half removed")
+        found.lack("it has no diff directory: half made or half removed")
         return
     try:
         diff = os.lstat("diff", dir_fd=folder.descriptor)
@@ -175,7 +187,7 @@ def _read_link(folder: Folder, found: _Found) -> None:
     try:
         token = folder.read("link", _MOST_LINK).decode("ascii", "replace")
     except FileNotFoundError:
-        found.doubt("it has no link file: half made, half removed or damaged")
+        found.lack("it has no link file: half made, half removed or damaged")
     except Damage as damage:
         found.doubt(f"its link file {damage}")
     else:
@@ -190,7 +202,7 @@ def _read_lower(folder: Folder, found: _Found) -> None:
         found.lower = folder.read_text("lower", _MOST_LOWER)
     except FileNotFoundError:
         if "work" in found.present:
-            found.doubt("it has a work directory but no lower file: half made or half removed")
+            found.lack("it has a work directory but no lower file: half made or half removed")
         return
     except Damage as damage:
         found.hide(f"its lower file {damage}")
@@ -387,7 +399,23 @@ class _Reading:
             foreign=found.foreign,
             notes=tuple(notes),
             sure=found.sure and not doubts,
+            interrupted=self._is_interrupted(found, tokens, doubts, here),
         )
+
+    def _is_interrupted(
+        self, found: _Found, tokens: dict[str, str], doubts: list[str], here: list[str]
+    ) -> bool:
+        """Whether a removal ended early, and nothing else is the matter.
+
+        The link in ``l/`` goes first, and it is made before the ``link`` file: so where only the
+        file is left, the directory was whole once. The last thing left is an empty directory.
+        """
+        if found.damaged or found.foreign or here or not self.has_links:
+            return False
+        if found.bare:
+            return not doubts
+        is_missing = found.link not in self.links and tokens.get(found.link) == found.name
+        return is_missing and len(doubts) == 1
 
     def _token_doubts(
         self, found: _Found, tokens: dict[str, str], here: list[str]

@@ -10,7 +10,7 @@ from app.stores.containerd import ContainerdReading
 from app.stores.disk import DiskReading
 from app.stores.engine import EngineImage
 from app.stores.graphdriver import chain_ids
-from app.stores.namespaces import container_owner, image_owners
+from app.stores.namespaces import container_owner, image_owners, names_by_digest
 from app.stores.states import RUNNING, idle_state
 
 
@@ -44,7 +44,8 @@ def containerd_images(disk: DiskReading) -> Iterator[ImageInfo]:
         says = f"images/{owner.name or 'without a tag'} of namespace {namespace} is {owner.id}"
         evidence = (Evidence(reading.meta.source, says),)
         blobs = content.blobs if content else ()
-        yield ImageInfo(owner, tuple(names), evidence, blobs)
+        digests = names_by_digest(reading, namespace, owner.id)
+        yield ImageInfo(owner, tuple(names), evidence, digests, blobs)
 
 
 def engine_layers(disk: DiskReading, image: EngineImage) -> tuple[str, ...]:

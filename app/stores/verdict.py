@@ -134,8 +134,12 @@ def _damages(question: Question) -> Iterator[str]:
     directory = question.directory
     if directory.foreign:
         yield directory.foreign
-    # A removal that was interrupted leaves half a directory: that is what pending removal means.
-    if not directory.sure and question.disk.roles != {Role.PENDING_REMOVAL}:
+    # A removal that was interrupted leaves half a directory: the engine's is pending, or nobody
+    # knows of the directory any more.
+    half = question.disk.roles == {Role.PENDING_REMOVAL} or (
+        directory.interrupted and not question.disk.roles and not question.engine.roles
+    )
+    if not directory.sure and not half:
         yield "; ".join(directory.notes) or "its link or lower file is damaged"
 
 

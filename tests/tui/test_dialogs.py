@@ -38,7 +38,7 @@ async def test_help_names_every_key_of_the_explorer(sample: Path, size: tuple[in
     async with exploring(wish(sample), size) as it:
         await it.press("question_mark")
         page = await whole_page(it)
-        for title in ("move", "sort", "look", "measure", "mouse"):
+        for title in ("move", "sort", "look", "measure", "delete", "mouse"):
             assert f"\n {title}" in page
         for words in ("this page", "by inodes", "by owner, or by directory", "Ctrl+C", "Ctrl+P"):
             assert words in page
@@ -63,7 +63,9 @@ def test_every_key_of_the_explorer_has_words_and_a_place() -> None:
 
 def test_the_footer_comes_in_its_order() -> None:
     shown = [binding.description for binding in keys.BINDINGS if binding.show]
-    assert shown == ["Help", "Quit", "Sort", "Filter", "View", "Details", "Rescan"]
+    assert shown == [
+        *("Help", "Quit", "Sort", "Filter", "View", "Hot", "Details", "Rescan", "Delete")
+    ]
 
 
 # --- palette --------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from app.scan.walk import Fence, Unit
 from app.screens.words import finished_words, scanning_words
 from tests.tui.explorer import NARROW, WIDE, Explorer, exploring, wish
 
-FOOTER = " ? Help  q Quit  s Sort  / Filter  v View  i Details  r Rescan"
+FOOTER = " ? Help  q Quit  s Sort  / Filter  v View  H Hot  i Details  r Rescan  d Delete"
 BOTH_SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 
 
@@ -284,7 +284,7 @@ async def test_everything_read_again_finds_new_names(tmp_path: Path) -> None:
 class EndlessJob:
     """A scan that gets no further than its first unit, as on a disk of many hours."""
 
-    def __init__(self, units: Sequence[Unit], _fence: Fence) -> None:
+    def __init__(self, units: Sequence[Unit], _fence: Fence, _inodes_first: bool) -> None:
         self._unit = units[0].path
         self._cancelled = False
 

@@ -243,6 +243,23 @@ async def test_enter_opens_and_goes_to_the_first_child_when_it_is_there() -> Non
         assert app.tree_.cursor_key == 11
 
 
+async def test_enter_typed_ahead_opens_the_first_child_when_it_is_there() -> None:
+    app = Stage(CLOSED)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter", "enter")
+        assert app.heard.count(("toggled", 1)) == 1, "a second Enter does not close the row again"
+        app.tree_.show(OPENED)
+        await pilot.pause()
+        assert app.tree_.cursor_key == 11
+        assert ("toggled", 11) in app.heard
+        app.tree_.show(OPENED)
+        await pilot.press("j")
+        app.tree_.show(OPENED)
+        assert app.tree_.cursor_key == 12
+        await pilot.press("k", "enter")
+        assert app.heard.count(("toggled", 11)) == 2
+
+
 async def test_enter_does_not_move_a_cursor_that_has_gone_on() -> None:
     app = Stage(CLOSED)
     async with app.run_test(size=(80, 24)) as pilot:

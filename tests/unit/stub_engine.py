@@ -14,7 +14,10 @@ from pathlib import Path
 #: What a route does with an open connection: write an answer, half of one, or nothing.
 Behaviour = Callable[[socket.socket], None]
 
-_REQUEST = re.compile(rb"GET (?:/v(?P<version>[\d.]+))?(?P<path>/[^ ?]*)\??(?P<query>\S*) HTTP/1.1")
+_REQUEST = re.compile(
+    rb"(?P<method>GET|POST|DELETE) (?:/v(?P<version>[\d.]+))?(?P<path>/[^ ?]*)"
+    rb"\??(?P<query>\S*) HTTP/1.1"
+)
 
 
 def raw(status: int, body: bytes, headers: str = "") -> bytes:
@@ -41,8 +44,9 @@ def sends(answer: bytes) -> Behaviour:
 class StubEngine:
     """Serve ``routes`` (path without version -> behaviour) at ``url`` until closed.
 
-    ``queries`` has the query of the last request for each path, ``asked`` every path in order,
-    ``versions`` the API versions that were spoken.
+    What is no GET has its method before the path: ``DELETE /volumes/data``. ``queries`` has the
+    query of the last request for each path, ``asked`` every path in order, ``versions`` the API
+    versions that were spoken.
     """
 
     def __init__(self, routes: dict[str, Behaviour]) -> None:
@@ -116,7 +120,8 @@ class StubEngine:
     def _route(self, request: bytes, connection: socket.socket) -> None:
         found = _REQUEST.match(request)
         assert found, request
-        path = found["path"].decode()
+        method, path = found["method"].decode(), found["path"].decode()
+        path = path if method == "GET" else f"{method} {path}"
         self.asked.append(path)
         self.queries[path] = found["query"].decode()
         if found["version"]:

@@ -427,6 +427,13 @@ def test_docker_host_of_another_machine_is_refused(
     assert one_sentence(err)
 
 
+def test_the_journal_and_read_only_reach_the_explorer(demo_root: Path) -> None:
+    options = cli.parse(["--journal", "which", "--read-only", str(demo_root)])
+    assert (options.command, options.journal, options.read_only) == ("", "which", True)
+    options = cli.parse([])
+    assert (options.journal, options.read_only) == (None, False)
+
+
 def test_option_values_are_no_commands(demo_root: Path, run: Run) -> None:
     for word in ("du", "which"):
         assert run("report", "--data-root", word)[0] == 2

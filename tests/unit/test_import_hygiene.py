@@ -42,7 +42,9 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", [["which", ORPHAN], ["report"], ["report", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [["which", ORPHAN], ["report"], ["report", "--json"], ["plan", ORPHAN]]
+)
 def test_commands_load_no_screen_and_offline_no_engine(
     demo_root: Path, arguments: list[str]
 ) -> None:

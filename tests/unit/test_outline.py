@@ -11,16 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.cleanup.plan import Subject, Wish
 from app.demo.sample import build_sample
 from app.model import Role, Usage
 from app.outline.levels import Level, Place, read_level
+from app.outline.nodes import What
 from app.outline.order import Column, Order
 from app.outline.outline import Outline
-from app.outline.units import units_of
+from app.outline.units import units_changed, units_of
 from app.outline.visible import Ordering, Span, Visible, entry_key
 from app.scan.job import run
 from app.scan.tree import UnitResult, combined
-from app.scan.walk import read_fence
+from app.scan.walk import Unit, read_fence
+from app.screens.wanted import wish_for_row
 from app.stores.survey import Request, Survey, survey
 from app.text import safe
 from widgets.rows import Row
@@ -194,10 +197,10 @@ def test_an_entry_is_found_again_after_it_was_listed_anew(host: Host, tmp_path: 
     (place,) = outline.places(host.units)
     level = read_level(place, None, read_fence(), outline.order)  # not measured: not joined
     outline.attach(level)
-    again = outline.thing(outline.key_of(outline.anchor(key)))
+    again = outline.thing(outline.key_of(outline.anchor(key)) or 0)
     assert again
     outline.attach(read_level(place, _result(host, place), read_fence(), outline.order))
-    found = outline.thing(outline.key_of(anchor))
+    found = outline.thing(outline.key_of(anchor) or 0)
     assert found
     assert found.name == b"work/work"
 
@@ -460,3 +463,130 @@ def test_an_opened_entry_shows_its_own_right_below_itself(tmp_path: Path) -> Non
         (tmp_path / name).mkdir(parents=True)
     level = read_level(Place(bytes(tmp_path), bytes(tmp_path)), None, read_fence(), Order())
     assert list(_ordered(level)) == [b"a", b"b", b"c"]
+
+
+# --- marks, and what a row is to a removal --------------------------------------------------------
+
+
+def test_marks_are_the_same_in_both_views_and_after_listing_anew(host: Host) -> None:
+    outline = host.outline()
+    open_row(outline, key_of(outline, "arroyo"))
+    layer = outline.thing(key_of(outline, "writable layer"))
+    assert layer
+    outline.marks.toggle(layer)
+    assert [safe(row.label) for row in rows(outline) if row.marked] == [
+        safe(layer.node.draft.label)
+    ]
+    outline.switch_view()
+    open_all(outline, 1)
+    (twin,) = (row for row in rows(outline) if row.marked)
+    found = outline.thing(twin.key)
+    assert found
+    assert found.path == layer.path
+    outline.marks.toggle(found)
+    assert not len(outline.marks)
+
+
+def test_a_shared_layer_is_marked_wherever_it_stands(host: Host) -> None:
+    outline = host.outline()
+    open_all(outline, 2)
+    shared = next(row for row in rows(outline) if row.state == "shared by 3")
+    thing = outline.thing(shared.key)
+    assert thing
+    outline.marks.toggle(thing)
+    assert sum(row.marked for row in rows(outline)) == 3
+    assert len(outline.marks) == 1
+
+
+def test_a_name_that_is_another_file_now_has_no_mark(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"1")
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    place = Place(bytes(tmp_path), bytes(tmp_path))
+    before = read_level(place, None, read_fence(), Order())
+    (tmp_path / "keep").write_bytes(b"")  # so that the inode is not given out again
+    (tmp_path / "x").rename(tmp_path / "old")
+    (tmp_path / "x").write_bytes(b"2")
+    after = read_level(place, None, read_fence(), Order())
+    at, now = before.names.index(b"x"), after.names.index(b"x")
+    status = (tmp_path / "x").stat()
+    assert (after.devices[now], after.serials[now]) == (status.st_dev, status.st_ino)
+    assert before.serials[at] != after.serials[now]
+
+
+def test_joined_directories_have_the_identity_of_the_last(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c" / "file").write_bytes(b"")
+    (tmp_path / "file").write_bytes(b"")
+    path = bytes(tmp_path)
+    (result,) = run((Unit(path),), read_fence())
+    level = read_level(Place(path, path), result, read_fence(), Order())
+    at = level.names.index(b"a/b/c")
+    status = (tmp_path / "a" / "b" / "c").stat()
+    assert (level.devices[at], level.serials[at]) == (status.st_dev, status.st_ino)
+
+
+def test_every_row_is_a_wish_or_a_sentence(host: Host) -> None:
+    outline = host.outline()
+    seen = set()
+    for _ in range(2):
+        open_all(outline, 3)
+        for row in rows(outline):
+            thing = outline.thing(row.key)
+            assert thing
+            wish = wish_for_row(thing)
+            what = thing.node.draft.what
+            seen.add((what, type(wish)))
+            if isinstance(wish, str):
+                assert wish.endswith(".")
+                assert what in (What.GROUP, What.FILES, What.FOLDER)
+                continue
+            assert wish.root == host.root
+            assert bool(wish.id) is (wish.subject is not Subject.PATH)
+            assert wish.path == (thing.path if wish.subject is Subject.PATH else b"")
+            assert bool(wish.inode) is bool(thing.name)
+        outline.switch_view()
+    assert {what for what, kind in seen if kind is Wish} >= {
+        What.CONTAINER,
+        What.IMAGE,
+        What.VOLUME,
+        What.LAYER,
+        What.FOLDER,
+    }
+    assert (What.GROUP, Wish) not in seen
+
+
+def test_after_a_removal_only_what_can_have_changed_is_measured(host: Host) -> None:
+    units = units_of(host.survey.stores[0], read_fence().points)
+    layers = [unit for unit in host.units if os.path.dirname(unit).endswith(b"/overlay2")]
+    changed = units_changed(units, [os.path.join(layers[0], b"diff", b"x")])
+    assert layers[0] in changed
+    assert not set(layers[1:]) & set(changed)
+    assert host.root in changed
+    assert os.path.join(host.root, b"image") in changed
+    volumes = [unit for unit in host.units if os.path.dirname(unit).endswith(b"/volumes")]
+    assert volumes
+    assert not set(volumes) & set(changed)
+
+
+def test_of_several_roots_each_row_knows_its_own(host: Host, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    build_sample(other)
+    found = survey(Request((host.root, bytes(other)), offline=True))
+    points = read_fence().points
+    units = [unit.path for store in found.stores for unit in units_of(store, points)]
+    outline = Outline(Order())
+    outline.show(found.stores, units)
+    roots: dict[bytes, set[Subject]] = {}
+    for _ in range(2):
+        open_all(outline, 2)
+        for row in rows(outline):
+            thing = outline.thing(row.key)
+            assert thing
+            wish = wish_for_row(thing)
+            if isinstance(wish, Wish):
+                roots.setdefault(wish.root, set()).add(wish.subject)
+                if wish.path:
+                    assert wish.path.startswith(wish.root + b"/")
+        outline.switch_view()
+    assert set(roots) == {host.root, bytes(other)}
+    assert all(Subject.IMAGE in subjects for subjects in roots.values())

@@ -342,6 +342,39 @@ def test_a_missing_l_entry_makes_its_layer_unsure_and_keeps_its_users(host: Host
     assert f"l/{token_of(MIDDLE)} is missing" in graph.directories[MIDDLE].notes[0]
 
 
+def test_a_removal_that_ended_early_is_told_from_damage(host: Host) -> None:
+    whole = host.read().directories
+    assert not any(it.interrupted for it in whole.values())
+    remove(host.home / "l" / token_of(TOP))
+    assert host.read().directories[TOP].interrupted
+    shutil.rmtree(host.home / TOP / "diff")
+    assert host.read().directories[TOP].interrupted
+    shutil.rmtree(host.home / TOP / "work")
+    remove(host.home / TOP / "lower")
+    assert host.read().directories[TOP].interrupted
+    remove(host.home / TOP / "link")
+    found = host.read().directories[TOP]
+    assert (found.sure, found.interrupted) == (False, True)
+
+
+@pytest.mark.parametrize("damage", ["no link file", "odd link", "twin", "another l/", "odd lower"])
+def test_damage_is_no_removal_that_ended_early(host: Host, damage: str) -> None:
+    place = host.home / TOP
+    remove(host.home / "l" / token_of(TOP))
+    if damage == "no link file":
+        remove(place / "link")
+    elif damage == "odd link":
+        (place / "link").write_text("half a tok")
+    elif damage == "twin":
+        (host.home / ALONE / "link").write_text(token_of(TOP))
+    elif damage == "another l/":
+        (host.home / "l" / token_of("another")).symlink_to(f"../{TOP}/diff")
+    else:
+        (place / "lower").write_text("/somewhere/else")
+    found = host.read().directories[TOP]
+    assert (found.sure, found.interrupted) == (False, False)
+
+
 def test_a_loop_of_lowers_is_seen(host: Host) -> None:
     (host.home / BASE / "lower").write_text(f"l/{token_of(TOP)}")
     graph = host.read()

@@ -281,6 +281,22 @@ def test_pending_removal_even_when_half_of_it_is_gone(host: Host) -> None:
     assert any("began to remove" in it.says for it in one(host, name).evidence)
 
 
+def test_a_removal_that_ended_early_leaves_what_is_still_nobodys(host: Host) -> None:
+    name = host.add_directory(hex_id("half removed"))
+    host.change(name, sure=False, notes=("l/X is missing",))
+    assert one(host, name).role is Role.UNKNOWN
+    host.change(name, interrupted=True)
+    assert one(host, name).role is Role.UNREFERENCED
+    host.change(name, mtime=NOW - MINUTE)
+    assert one(host, name).role is Role.UNKNOWN
+
+
+def test_a_layer_with_an_owner_is_damaged_without_its_link(host: Host) -> None:
+    name = host.directory(host.add_layer("used"))
+    host.change(name, sure=False, interrupted=True, notes=("l/X is missing",))
+    assert (one(host, name).role, one(host, name).note) == (Role.UNKNOWN, "l/X is missing")
+
+
 def test_an_init_leftover_is_nobodys_and_says_what_it_is(host: Host) -> None:
     name = host.add_directory(hex_id("failed") + "-init", next(iter(host.directories)))
     host.change(name, notes=("an init layer without its container's layer",))

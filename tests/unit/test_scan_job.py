@@ -9,9 +9,9 @@ import pytest
 
 from app.scan import ScanError, core_name, portable
 from app.scan.core import VARIABLE
-from app.scan.job import ScanJob, run
+from app.scan.job import ScanJob, ScanNews, run
 from app.scan.native import job as native_job_module
-from app.scan.tree import combined
+from app.scan.tree import UnitResult, combined
 from app.scan.walk import Fence, Unit, read_fence, walk_unit
 from tests.unit.scan_trees import (
     PATIENCE,
@@ -97,6 +97,49 @@ def test_a_layer_is_seen_growing(big: bytes) -> None:
     assert first.current.startswith(big)
     assert 0 < first.entries < later.entries <= last.entries == results[0].entries
     assert not results[0].usage.partial
+
+
+def test_inodes_are_counted_first_and_are_those_measured_later(place: bytes, core: str) -> None:
+    units = _layers(place, 20)
+    expected = {unit.path: walk_unit(unit, read_fence(), never_stop) for unit in units}
+    counted: dict[bytes, int] = {}
+    early: list[bytes] = []
+    results: list[UnitResult] = []
+    with ScanJob(units, read_fence(), inodes_first=True) as job:
+        news = ScanNews()
+        while not news.done:
+            news = job.wait(0.1)
+            counted.update(news.counted)
+            results += news.finished
+            if news.counting:
+                assert news.counting.units_done == len(counted)
+                assert news.counting.units_total == len(units)
+                assert news.counting.inodes >= sum(counted.values())
+                early += [result.key for result in news.finished]
+    assert counted == {path: result.usage.inodes for path, result in expected.items()}
+    assert {result.key: result for result in results} == expected
+    assert news.units_done == news.units_total == len(units)
+    assert news.counting is None
+    # A worker of the portable core with nothing left to count begins to measure.
+    assert not early or core == "portable"
+
+
+def test_a_layer_is_seen_growing_while_it_is_counted(big: bytes) -> None:
+    with ScanJob([Unit(big)], Fence(), inodes_first=True) as job:
+        follow(job, lambda news: bool(news.counting and news.counting.running.get(big)))
+        last, _ = follow(job, lambda news: bool(news.counted) or news.done)
+    assert last.counted == {big: 41}
+
+
+def test_a_scan_that_is_cancelled_while_it_counts_ends(big: bytes) -> None:
+    units = [Unit(big), Unit(big + b"/0")]
+    with ScanJob(units, Fence(), inodes_first=True) as job:
+        follow(job, lambda news: bool(news.counting and news.counting.running))
+        job.cancel()
+        news, results = follow(job, lambda news: news.done)
+    assert news.stopped
+    assert not news.failed
+    assert all(result.usage.partial for result in results)
 
 
 def test_a_cancelled_scan_keeps_what_it_found_marked_partial(

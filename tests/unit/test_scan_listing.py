@@ -42,6 +42,7 @@ def test_every_kind_of_entry_is_told_with_its_own_figures(place: bytes) -> None:
     assert listing.apparent[row] == 5_000
     assert listing.mtimes[row] == 1_700_000_000
     assert listing.nlinks[row] == 2
+    assert (listing.devices[row], listing.inodes[row]) == (file.stat().st_dev, file.stat().st_ino)
     assert listing.inodes[row] == listing.inodes[rows[b"again"]]
     assert listing.apparent[rows[b"directory"]] == 0
     assert listing.apparent[rows[b"bad\xff\n\x1b[31m"]] == 5

@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 import app
 from app.scan.core import VARIABLE
+from app.scan.counting import count_unit
 from app.scan.job import ScanJob
 from app.scan.native.library import FILE
 from app.scan.tree import UnitResult, combined
@@ -35,6 +37,7 @@ from tests.unit.scan_trees import (
     measure_portable,
     mounted,
     native_job,
+    never_stop,
     plain_count,
     require_native,
     scratch,
@@ -286,7 +289,7 @@ def test_mounts_are_left_out_where_openat2_cannot_be_had(
 
 
 def _counted(*units: Unit) -> int:
-    """The sum of what the first pass counts, before anything is measured."""
+    """The sum of what the first pass counts, before anything is measured; both cores agree."""
     job = native_job(*units, fence=read_fence(), inodes_first=True)
     counted: dict[bytes, int] = {}
     job.start()
@@ -298,6 +301,9 @@ def _counted(*units: Unit) -> int:
             counted.update(news.counted)
     finally:
         job.close()
+    stat_each = replace(read_fence(), numbered=frozenset())
+    for fence in (read_fence(), stat_each):
+        assert counted == {unit.path: count_unit(unit, fence, never_stop) for unit in units}
     return sum(counted.values())
 
 

@@ -202,3 +202,19 @@ def test_ids() -> None:
 )
 def test_ages(seconds: float, words: str) -> None:
     assert text.age(seconds) == words
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def test_a_command_is_shown_as_it_is_typed() -> None:
+    typed = r"rm -rf -- $'/x/\x1b[31m' 'a\\b' /y/日本"
+    assert text.command(typed) == typed
+
+
+@given(anything)
+def test_a_command_is_safe_to_draw(value: bytes | str) -> None:
+    raw = os.fsdecode(value) if isinstance(value, bytes) else value
+    drawn = text.command(raw)
+    assert_drawable(drawn)
+    assert drawn in (raw, text.safe(raw))

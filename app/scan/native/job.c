@@ -200,6 +200,8 @@ void finish_directory(struct job *job, struct unit *unit)
             atomic_store(&job->under_way[i], 0);
     if (--job->running == 0 && job->next_unit == job->unit_count)
         end(job);
+    else if (job->running == 0)
+        pthread_cond_broadcast(&job->work);
 }
 
 static void show_current(struct worker *worker, const struct opened *here)
@@ -223,9 +225,20 @@ struct task {
     struct unit *unit;
 };
 
+/* Whether the next unit may be begun: nothing is measured while there is something to count, in
+ * which all threads share. */
+static bool has_unit(const struct job *job)
+{
+    size_t next = job->next_unit;
+    if (next == job->unit_count)
+        return false;
+    return job->units[next].count_only || next == 0 || !job->units[next - 1].count_only ||
+           job->running == 0;
+}
+
 static bool has_work(const struct job *job)
 {
-    return job->batches || job->stack || job->next_unit < job->unit_count;
+    return job->batches || job->stack || has_unit(job);
 }
 
 static void take_child(struct job *job, struct task *task)
@@ -274,7 +287,7 @@ static bool take(struct worker *worker, struct task *task)
             take_child(job, task);
             return true;
         }
-        if (job->next_unit < job->unit_count) {
+        if (has_unit(job)) {
             take_unit(job, task);
             return true;
         }

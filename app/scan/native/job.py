@@ -11,7 +11,7 @@ from time import monotonic
 
 from app.model import Usage
 from app.scan.growing import result_cut_short
-from app.scan.ledger import ScanNews
+from app.scan.ledger import Counting, ScanNews
 from app.scan.links import LinkSums, OutsideLinks
 from app.scan.native.library import (
     COLUMNS,
@@ -58,6 +58,7 @@ class NativeJob:
         self._failed = ""
         self._current = b""
         self._done = self._entries = self._bytes = self._inodes = 0
+        self._units_counted = self._inodes_counted = 0
 
     def start(self, threads: int = 0, most_threads: int = MOST_THREADS, most_open: int = 0) -> None:
         """Start the threads; 0 is as many as this process has cores, or what is reasonable."""
@@ -121,8 +122,10 @@ class NativeJob:
         self, result: ResultC, finished: list[UnitResult], counted: dict[bytes, int]
     ) -> None:
         if result.unit < self._counted_first:
+            self._units_counted += 1
             if result.complete:
                 counted[self._units[result.unit].path] = result.figures.inodes
+                self._inodes_counted += result.figures.inodes
             return
         unit = self._units[result.unit - self._counted_first]
         self._finish(_result(unit, result), finished)
@@ -162,6 +165,19 @@ class NativeJob:
             if running.unit >= self._counted_first:
                 yield self._units[running.unit - self._counted_first], running.figures
 
+    def _counting(self, counted: dict[bytes, int]) -> Counting | None:
+        total = self._counted_first
+        if self._units_counted >= total or self._ended is not None or self._job is None:
+            return None
+        shown = (self._news.running[place] for place in range(self._news.running_count))
+        running = {
+            path: it.figures.inodes
+            for it in shown
+            if it.unit < total and (path := self._units[it.unit].path) not in counted
+        }
+        inodes = self._inodes_counted + sum(running.values())
+        return Counting(self._units_counted, total, inodes, running)
+
     def _told(self, finished: list[UnitResult], counted: dict[bytes, int]) -> ScanNews:
         told = {result.key for result in finished}
         running = {}
@@ -184,6 +200,7 @@ class NativeJob:
             finished=tuple(finished),
             running={path: _usage(figures) for path, figures in running.items()},
             counted=counted,
+            counting=self._counting(counted),
             done=self._ended is not None,
             stopped=stopped,
             failed=self._failed,

@@ -1,0 +1,169 @@
+"""Plans for containers: the engine removes them, with their layers, logs and settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.settings import Settings, read_settings
+from app.cleanup.volumes import unknown_users
+from app.cleanup.world import Doubt, World, held_only_by, named, of_layers, refused, silent
+from app.model import Container, Kind, Owner, Reference, Role, Volume
+
+#: States in which nothing of a container runs; any other word counts as alive.
+STOPPED = ("exited", "created", "dead", "not running")
+_START = (
+    "start the engine, then ask again; single files inside a stopped container's layer can be "
+    "removed without it"
+)
+
+
+def is_stopped(owner: Owner) -> bool:
+    """Whether it surely does not run. A state that nobody could check is not sure."""
+    return owner.state in STOPPED
+
+
+def word_of(id_: str) -> str:
+    """What is typed for a typed confirmation: the first twelve digits."""
+    return id_.removeprefix("sha256:")[:12]
+
+
+def plan_container(wish: Wish, world: World, id_: str) -> Plan:
+    """Remove the container with this id through the engine."""
+    container = world.container(id_)
+    if container is None:
+        return refused(wish, f"container {id_[:12]}", "there is no such container (any more)")
+    path = _path(world, container)
+    if why := next(_against(world, container), None):
+        return refused(
+            wish,
+            named(container.owner),
+            *why,
+            path=path,
+            references=_references(world, container, wish.anonymous_volumes),
+            evidence=container.evidence,
+        )
+    return _allowed(wish, world, container, path)
+
+
+def _against(world: World, container: Container) -> Iterator[Doubt]:
+    if world.silence:
+        yield silent(world, named(container.owner)), _START
+    if not any(it.source.startswith("engine: ") for it in container.evidence):
+        words = f"the engine does not know {named(container.owner)}"
+        yield words, "restart the engine: it loads what it can, and says in its log what it cannot"
+    if container.owner.state == "removing":
+        yield "the engine is removing it already", "wait, then look again"
+    for layer in world.layers(container.layers):
+        if layer.role not in (Role.WRITABLE, Role.INIT):
+            words = f"its layer {layer.id} is {layer.role.value}"
+            yield f"{words}: {layer.note}" if layer.note else words, "solve that first"
+    yield from world.mounted_inside(world.layers(container.layers))
+
+
+def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Plan:
+    owner, settings = container.owner, read_settings(container)
+    offered = offered_volumes(world, container)
+    takes = wish.anonymous_volumes and bool(offered)
+    force = not is_stopped(owner)
+    typed = force or any(layer.mounts for layer in world.layers(container.layers))
+    flags = [*(["--force"] if force else []), *(["--volumes"] if takes else [])]
+    command = world.docker("rm", *flags, owner.id)
+    step = Step(Action.REMOVE_CONTAINER, command, (owner.id,), force=force, volumes=takes)
+    return Plan(
+        wish,
+        named(owner),
+        path=path,
+        steps=(step,),
+        frees=_frees(world, container, offered if takes else (), force),
+        confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
+        word=word_of(owner.id) if typed else "",
+        consequences=tuple(_consequences(world, container, settings, offered, takes)),
+        references=_references(world, container, takes),
+        evidence=container.evidence,
+        offers_volumes=tuple(volume.owner.id for volume in offered),
+        filesystem=world.path(),
+    )
+
+
+def _path(world: World, container: Container) -> bytes:
+    writable = next(world.layers(container.layers), None)
+    return writable.path if writable else container.directory
+
+
+def offered_volumes(world: World, container: Container) -> tuple[Volume, ...]:
+    """The anonymous volumes that go with it when asked for: those that nobody else uses.
+
+    moby daemon/mounts.go removeMountPoints: a named one stays, one in use elsewhere stays.
+    """
+    if unknown_users(world):
+        return ()
+    return tuple(
+        volume
+        for volume in world.store.volumes
+        if volume.anonymous
+        and volume.owner.id in container.volumes
+        and all(user.id == container.owner.id for user in volume.users)
+    )
+
+
+def _frees(world: World, container: Container, volumes: tuple[Volume, ...], running: bool) -> Frees:
+    who = {(Kind.CONTAINER, container.owner.id)}
+    layers = [*world.layers(container.layers), *held_only_by(world.store, who)]
+    paths = [layer.path for layer in layers]
+    paths += [*world.links(layer.id for layer in layers), *world.notes_on(layers)]
+    paths += [container.directory] if container.directory else []
+    mount = world.path("image", world.store.root.driver or "overlay2", "layerdb", "mounts")
+    entry = os.path.join(mount, container.owner.id.encode())
+    paths += [entry] if os.path.isdir(entry) else []
+    paths += [volume.path for volume in volumes]
+    total = world.frees(paths)
+    # What it deleted and still holds open comes back as well, and is in no directory.
+    unknown = running or not container.layers
+    return Frees(total.bytes, total.inodes, total.least or unknown)
+
+
+def _consequences(
+    world: World, container: Container, settings: Settings, offered: tuple[Volume, ...], takes: bool
+) -> Iterator[str]:
+    owner = container.owner
+    names = ", ".join(volume.owner.id for volume in offered)
+    if takes:
+        yield f"its anonymous volumes go with it, with all data in them: {names}"
+    if not is_stopped(owner):
+        yield f"it is {owner.state or 'perhaps running'}: the engine kills it at once"
+    yield "everything that it wrote outside of its volumes is lost, its logs too"
+    if settings.auto_remove:
+        yield "it was started with --rm: the engine may take its anonymous volumes away with it"
+    if offered and not takes:
+        yield f"its anonymous volumes stay, and no container leads to them any more: {names}"
+    if held_only_by(world.store, {(Kind.CONTAINER, owner.id)}):
+        yield "its image was removed before: the layers that only it still keeps go with it"
+    if owner.compose_project:
+        yield f"it belongs to compose project {owner.compose_project}, which may make it anew"
+
+
+def _references(world: World, container: Container, takes: bool) -> tuple[Reference, ...]:
+    """Who joined its namespaces, where it is mounted, which volumes it uses."""
+    owner = container.owner
+    offered = {volume.owner.id for volume in offered_volumes(world, container)}
+    joined = [
+        Reference(Kind.CONTAINER, other.owner.id, other.owner.name, "shares its namespaces")
+        for other in world.store.containers
+        if other.owner.id != owner.id and _joins(read_settings(other), owner)
+    ]
+    volumes = [
+        Reference(
+            Kind.VOLUME, name, name, "goes with it" if takes and name in offered else "it stays"
+        )
+        for name in container.volumes
+    ]
+    mounts = of_layers(world.layers(container.layers), (Kind.MOUNT, Kind.LAYER))
+    # Its own init layer below its writable one is no news.
+    mounts = tuple(it for it in mounts if it.id not in container.layers)
+    return (*joined, *volumes, *mounts)
+
+
+def _joins(settings: Settings, owner: Owner) -> bool:
+    return any(it in (owner.id, owner.name) for it in settings.shares)

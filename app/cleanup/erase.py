@@ -1,0 +1,136 @@
+"""Erasing a place, and making a file empty, if it is still what the plan looked at."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from app.cleanup.emptying import DIRECTORY, empty_directory, status_of
+from app.cleanup.outcome import Progress
+from app.cleanup.plan import Place
+from app.cleanup.reach import Gone, Reached, Unreachable, reached
+from app.cleanup.tally import BLOCK, Erased, Tally, reason
+from app.scan.descent import open_fenced
+
+
+def erase(place: Place, progress: Progress) -> Erased:
+    """Remove a file, or a directory with all that is in it. Raises Unreachable.
+
+    What vanishes meanwhile is fine; what cannot be removed stays, with the directories above it,
+    and the rest goes on.
+    """
+    tally = Tally(progress)
+    try:
+        with reached(place) as target:
+            progress.current = os.fsdecode(target.path)
+            return tally.result(_remove(target, tally))
+    except Gone:
+        return Erased(gone=True)
+
+
+def truncate(place: Place, progress: Progress) -> Erased:
+    """Make a regular file empty, in place: whoever writes to it goes on. Raises Unreachable."""
+    try:
+        with reached(place) as target:
+            progress.current = os.fsdecode(target.path)
+            return _truncate(target, Tally(progress))
+    except Gone:
+        return Erased(gone=True)
+
+
+def _truncate(target: Reached, tally: Tally) -> Erased:
+    shown = os.fsdecode(target.path)
+    if not stat.S_ISREG(target.status.st_mode):
+        raise Unreachable(f"{shown} was not touched: it is no regular file. Look who made it.")
+    if target.status.st_nlink != 1:
+        raise Unreachable(f"{shown} was not touched: it has another name, whose content would go.")
+    # Neither a pipe that was put there meanwhile nor a terminal may hold this up or take it over.
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        descriptor = open_fenced(target.name, target.parent, flags)
+    except OSError as error:
+        tally.fail(target.path, reason(error))
+        return tally.result(complete=False)
+    try:
+        before = os.fstat(descriptor)
+        if not os.path.samestat(before, target.status):
+            raise Unreachable(f"{shown} was not touched: it was replaced just now. Look again.")
+        os.ftruncate(descriptor, 0)
+        after = os.fstat(descriptor)
+    except OSError as error:
+        tally.fail(target.path, reason(error))
+        return tally.result(complete=False)
+    finally:
+        os.close(descriptor)
+    # A writer may have written again at once.
+    tally.add(max(0, before.st_blocks - after.st_blocks) * BLOCK, 0)
+    tally.progress.entries += 1
+    return tally.result(complete=True)
+
+
+# --- one entry ------------------------------------------------------------------------------------
+
+
+def _remove(target: Reached, tally: Tally) -> bool:
+    """Remove what was reached; whether nothing is left of it. Raises Unreachable."""
+    if not stat.S_ISDIR(target.status.st_mode):
+        return _unlink(target.name, target.parent, target.status, target.path, tally)
+    if not _empty(target, tally):
+        return False
+    return remove_directory(target, tally)
+
+
+def _empty(target: Reached, tally: Tally) -> bool:
+    """Remove all that is in a directory; whether that is done.
+
+    Raises Unreachable where the directory cannot be opened.
+    """
+    try:
+        descriptor = open_fenced(target.name, target.parent, DIRECTORY)
+    except OSError as error:
+        raise Unreachable(
+            f"{os.fsdecode(target.path)} was not touched: {reason(error)}. Look at it again."
+        ) from error
+    if not os.path.samestat(os.fstat(descriptor), target.status):
+        os.close(descriptor)
+        raise Unreachable(
+            f"{os.fsdecode(target.path)} was not touched: it was replaced just now. Look again."
+        )
+    return empty_directory(target.path, descriptor, frozenset(), tally)
+
+
+def remove_directory(target: Reached, tally: Tally) -> bool:
+    """Remove a directory that was reached and is empty; whether it is gone."""
+    try:
+        os.rmdir(target.name, dir_fd=target.parent)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        tally.fail(target.path, reason(error))
+        return False
+    tally.count(target.status, last_link=True)
+    return True
+
+
+def _unlink(name: bytes, parent: int, status: os.stat_result, path: bytes, tally: Tally) -> bool:
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        tally.fail(path, reason(error))
+        return False
+    tally.count(status, last_link=status.st_nlink <= 1)
+    return True
+
+
+def remove_entry(name: bytes, parent: int, path: bytes, tally: Tally) -> bool:
+    """Remove the file ``name`` of an open directory; whether it is gone. ``path`` is for people."""
+    try:
+        status = status_of(name, parent)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        tally.fail(path, reason(error))
+        return False
+    return _unlink(name, parent, status, path, tally)

@@ -1,0 +1,252 @@
+"""Carrying out a plan: the one place that changes anything.
+
+It takes a plan that somebody has confirmed, makes it anew, and goes on only if nothing is
+different; then it does the steps of the fresh plan, one by one, until one fails or somebody says
+stop. What was done is told as it is, beside what the filesystem itself says.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
+from threading import Lock, Thread
+
+from app.cleanup.engine_calls import CallFailed, EngineCalls, same_root
+from app.cleanup.erase import erase, truncate
+from app.cleanup.journal import Journal
+from app.cleanup.layers import erase_layer
+from app.cleanup.outcome import Outcome, Progress
+from app.cleanup.plan import Action, Frees, Plan, Step, changes
+from app.cleanup.reach import Unreachable, path_of
+from app.cleanup.space import space_of
+from app.cleanup.tally import Erased
+
+#: Seconds between two looks whether somebody said stop while the engine is at work.
+_LOOK = 0.1
+_ON_DISK = {Action.ERASE: erase, Action.TRUNCATE: truncate}
+_ENGINE = {
+    Action.REMOVE_CONTAINER,
+    Action.REMOVE_IMAGE,
+    Action.PRUNE_CACHE,
+    Action.REMOVE_VOLUME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """How one step ended: ``why`` is empty where it was carried out."""
+
+    why: str = ""
+    removed: Frees = field(default_factory=Frees)
+    notes: tuple[str, ...] = ()
+
+
+def execute(
+    shown: Plan,
+    renew: Callable[[], Plan],
+    calls: EngineCalls,
+    progress: Progress,
+    journal: Journal,
+) -> Outcome:
+    """Carry out the plan that was confirmed, if a fresh one (``renew``) is still the same.
+
+    Never touches anything where the two differ. What fails is told in the outcome, with what was
+    done until then; nothing is undone, and no later step is tried.
+    """
+    if not shown.allowed:
+        return Outcome(shown, done=False, why=_refusal(shown))
+    if progress.stopped:
+        return Outcome(shown, done=False, why="Stopped before anything was removed.")
+    progress.current = "looking at it once more"
+    now = renew()
+    different = _different(shown, now)
+    if different:
+        return Outcome(shown, done=False, why=different)
+    return _Execution(now, calls, progress, journal).outcome()
+
+
+def _refusal(plan: Plan) -> str:
+    why = plan.refused_because or "this plan has no steps"
+    return f"Nothing was removed: {why.rstrip('.')}. {plan.instead}".rstrip()
+
+
+def _different(shown: Plan, now: Plan) -> str:
+    """Why the plan cannot be carried out as it was confirmed, or ""."""
+    found = changes(shown, now)
+    if found:
+        more = f" (and {len(found) - 1} more changes)" if len(found) > 1 else ""
+        return (
+            f"Nothing was removed, for something changed since you looked: {found[0]}{more}. "
+            "Look at it again and decide anew."
+        )
+    return "" if now.allowed else _refusal(now)
+
+
+class _Execution:
+    """The steps of one fresh plan, in their order."""
+
+    def __init__(
+        self, plan: Plan, calls: EngineCalls, progress: Progress, journal: Journal
+    ) -> None:
+        self._plan = plan
+        self._calls = calls
+        self._progress = progress
+        self._journal = journal
+        self._notes: list[str] = []
+
+    def outcome(self) -> Outcome:
+        """Do the steps until one fails or somebody says stop."""
+        before = space_of(self._plan.filesystem)
+        removed, why, steps_done = Frees(), "", 0
+        for step in self._plan.steps:
+            if self._progress.stopped:
+                why = _stopped(steps_done, len(self._plan.steps))
+                break
+            done = self._recorded(step)
+            removed += done.removed
+            self._notes += done.notes
+            if done.why:
+                why = done.why
+                break
+            steps_done += 1
+        return Outcome(
+            self._plan,
+            done=not why,
+            why=why,
+            steps_done=steps_done,
+            removed=removed,
+            before=before,
+            after=space_of(self._plan.filesystem),
+            notes=(*self._notes, *self._journal.notes),
+        )
+
+    def _recorded(self, step: Step) -> _Done:
+        """One step, with its lines in the journal, whatever comes of it."""
+        before = space_of(self._plan.filesystem)
+        progress = self._progress
+        counted = progress.bytes, progress.inodes
+        self._journal.begin(self._plan, step)
+        result = "whodiff itself broke off; what was removed until then is gone"
+        try:
+            done = self._carry_out(step)
+            result = done.why or "done"
+        finally:
+            removed = Frees(progress.bytes - counted[0], progress.inodes - counted[1])
+            free = before, space_of(self._plan.filesystem)
+            self._journal.end(self._plan, step, result, removed, free)
+        return done
+
+    def _carry_out(self, step: Step) -> _Done:
+        if step.action in _ENGINE:
+            return self._by_engine(step)
+        try:
+            return _told(step, self._on_disk(step))
+        except Unreachable as why:
+            return _Done(str(why))
+
+    # On disk.
+
+    def _on_disk(self, step: Step) -> Erased:
+        """Raises Unreachable, with nothing of this step touched."""
+        if step.place is None:
+            raise Unreachable("A step without a place was not carried out. Look at it again.")
+        if step.action is Action.ERASE_LAYER:
+            return erase_layer(step.place, step.link, self._progress)
+        return _ON_DISK[step.action](step.place, self._progress)
+
+    # Through the engine.
+
+    def _by_engine(self, step: Step) -> _Done:
+        """One call, in a thread of its own: who says stop does not wait for the engine."""
+        self._progress.current = step.command
+        answer: Future[str] = Future()
+        gate = _Gate()
+
+        def call() -> None:
+            try:
+                answer.set_result(self._call(step, replace(self._calls, may_send=gate.go_through)))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        # A daemon: it must not keep whodiff from ending while the engine goes on.
+        Thread(target=call, name="whodiff-engine-call", daemon=True).start()
+        while not wait([answer], timeout=_LOOK).done:
+            if self._progress.stopped:
+                return _Done(_left(step, in_time=gate.close()))
+        try:
+            note = answer.result()
+        except CallFailed as why:
+            return _Done(str(why))
+        return _Done(notes=(note,) if note else ())
+
+    def _call(self, step: Step, calls: EngineCalls) -> str:
+        """Raises CallFailed."""
+        root = calls.root()
+        if not same_root(root, self._plan.wish.root):
+            raise CallFailed(
+                f"Nothing was sent to the engine: it keeps its data in {os.fsdecode(root)}, not in "
+                f"{os.fsdecode(self._plan.wish.root)}. Name the right one with --host."
+            )
+        if step.action is Action.PRUNE_CACHE:
+            return calls.prune_cache(step.ids)
+        if len(step.ids) != 1:
+            raise CallFailed("A step that names not one thing was not sent. Look at it again.")
+        (one,) = step.ids
+        if step.action is Action.REMOVE_CONTAINER:
+            return calls.remove_container(one, step.force, step.volumes)
+        if step.action is Action.REMOVE_IMAGE:
+            return calls.remove_image(one)
+        return calls.remove_volume(one)
+
+
+class _Gate:
+    """Between who says stop and an order that is about to be sent: one of them comes first."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._sent = False
+        self._closed = False
+
+    def go_through(self) -> bool:
+        """Whether the order may be sent; then it counts as sent."""
+        with self._lock:
+            self._sent = not self._closed
+            return self._sent
+
+    def close(self) -> bool:
+        """From now on nothing is sent; whether that came in time."""
+        with self._lock:
+            self._closed = True
+            return not self._sent
+
+
+def _left(step: Step, *, in_time: bool) -> str:
+    if in_time:
+        return f"Stopped before the engine was told; this was not done: {step.command}."
+    return (
+        "Stopped waiting: the engine was told already and goes on with it "
+        f"({step.command}); look again in a while."
+    )
+
+
+def _stopped(steps_done: int, steps: int) -> str:
+    return f"Stopped after {steps_done} of {steps} steps; what was removed until then is gone."
+
+
+def _told(step: Step, erased: Erased) -> _Done:
+    """What came of a removal on disk, in words."""
+    path = os.fsdecode(path_of(step.place)) if step.place else ""
+    if erased.gone:
+        return _Done(notes=(f"{path} was gone already.",))
+    if erased.complete:
+        return _Done(removed=erased.removed)
+    if erased.stopped:
+        why = f"Stopped: part of {path} is gone, the rest is as it was; the same again finishes it."
+        return _Done(why, erased.removed, erased.sentences)
+    first, *others = erased.sentences or (f"{path} could not be removed wholly.",)
+    if erased.left <= 1:
+        return _Done(first, erased.removed)
+    why = f"{erased.left} entries could not be removed; the first: {first}"
+    return _Done(why, erased.removed, tuple(others))

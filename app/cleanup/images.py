@@ -1,0 +1,269 @@
+"""Plans for images: the engine removes them by their tags; their layers go when nobody holds them.
+
+Source: moby daemon/images/image_delete.go (ImageDelete, imageDeleteHelper,
+checkImageDeleteConflict): the last name of an image takes the image with it, and the untagged
+images that it was built from; an id is refused while other images were built from it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from app.cleanup.containers import word_of
+from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.world import Doubt, World, held_only_by, listed, named, of_layers, refused, silent
+from app.model import Container, ImageInfo, Kind, Layer, Reference, Role
+from app.stores.files import Damage, Folder
+
+_SHA256 = "sha256:"
+_START = "start the engine, then ask again"
+_KEPT = (
+    "layerdb keeps this layer, but no image, container or cache record uses it, and the engine has "
+    "no call that removes it; taking its directory away breaks the next pull of the same layer"
+)
+
+
+def plan_image(wish: Wish, world: World, id_: str) -> Plan:
+    """Remove one image, by all its names."""
+    image = _images(world).get(id_)
+    if image is None:
+        return refused(wish, f"image {word_of(id_)}", "there is no such image (any more)")
+    more = len(image.owner.tags) - 1
+    title = named(image.owner) + (f" (+{more} tag{'s' * (more > 1)})" if more > 0 else "")
+    return _plan(wish, world, (image,), title)
+
+
+def plan_image_layer(wish: Wish, world: World, layer: Layer) -> Plan:
+    """Remove every image above a layer: the layer itself cannot go alone."""
+    title = f"image layer {layer.id}"
+    images = _images(world)
+    above = tuple(images[it.id] for it in layer.owners if it.kind is Kind.IMAGE and it.id in images)
+    users = [it for it in layer.references if it.kind is Kind.CONTAINER]
+    if not above:
+        why, instead = _KEPT, "pull or load an image that has it, then remove that image"
+        if users:
+            why = "no image holds this layer any more; a container stands on it"
+            instead = f"remove {_names(users)} first: the engine then removes the layer by itself"
+        return refused(
+            wish,
+            title,
+            why,
+            instead,
+            path=layer.path,
+            references=_of_layers(layer),
+            evidence=layer.evidence,
+        )
+    return _plan(wish, world, above, title, layer)
+
+
+def _plan(
+    wish: Wish, world: World, images: tuple[ImageInfo, ...], title: str, layer: Layer | None = None
+) -> Plan:
+    family = _Family(world, images, layer)
+    top = next(world.layers(reversed(images[0].layers)), None)
+    place = layer or top
+    path = place.path if place else b""
+    going = held_only_by(world.store, {(Kind.IMAGE, id_) for id_ in family.gone})
+    references = family.references(layer, going)
+    evidence = (
+        *(layer.evidence if layer else ()),
+        *(it for image in images for it in image.evidence if not layer),
+    )
+    if why := next(_against(world, family), None):
+        return refused(wish, title, *why, path=path, references=references, evidence=evidence)
+    total = world.frees(
+        [*(it.path for it in going), *world.links(it.id for it in going), *world.notes_on(going)]
+    )
+    blocked = [it for it in references if it.kind is Kind.LAYER]
+    typed = len(images) > 1 or bool(blocked)
+    return Plan(
+        wish,
+        title,
+        path=path,
+        steps=tuple(family.steps()),
+        # The engine's notes on the image itself go as well.
+        frees=Frees(total.bytes, total.inodes, least=True),
+        confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
+        word=word_of(layer.id if layer else images[0].owner.id) if typed else "",
+        consequences=tuple(family.consequences(going, layer)),
+        references=references,
+        evidence=evidence,
+        filesystem=world.path(),
+    )
+
+
+def _against(world: World, family: _Family) -> Iterator[Doubt]:
+    if users := family.users:
+        words = listed([named(it.owner) for it in users])
+        yield f"in use: {words}", f"remove first, with `docker rm`: {words}"
+    if world.silence:
+        yield silent(world, "images"), _START
+    for image in family.images:
+        if not any(it.source.startswith("engine: ") for it in image.evidence):
+            yield f"the engine does not know {named(image.owner)}", "restart the engine"
+        for layer in world.layers(image.layers):
+            if layer.role not in (Role.IMAGE, Role.BUILD_CACHE):
+                note = f": {layer.note}" if layer.note else ""
+                yield f"its layer {layer.id} is {layer.role.value}{note}", "solve that first"
+    if family.built:
+        words = f"{listed([named(it.owner) for it in family.built])} were built from it"
+        yield words, "remove those first; the engine then removes it by itself"
+    for image in family.images:
+        yield from world.mounted_inside(world.layers(image.layers))
+
+
+class _Family:
+    """Images that are to go, who stands on them, and what goes or stays with them."""
+
+    def __init__(self, world: World, images: Iterable[ImageInfo], layer: Layer | None) -> None:
+        self.world = world
+        self.known = _images(world)
+        self.parents = _parents(world, self.known)
+        wanted = {image.owner.id for image in images}
+        # Children first: an untagged parent goes by itself with the last of them.
+        self.images = sorted(
+            (self.known[id_] for id_ in wanted),
+            key=lambda it: (-len(self._ancestors(it.owner.id)), it.owner.id),
+        )
+        self.wanted = wanted
+        self.users = tuple(_users(world, self.images, layer))
+        self.gone = self._gone()
+
+    def _ancestors(self, id_: str) -> list[str]:
+        found: list[str] = []
+        while (id_ := self.parents.get(id_, "")) and id_ not in found:
+            found.append(id_)
+        return found
+
+    def _children(self, id_: str) -> set[str]:
+        return {child for child, parent in self.parents.items() if parent == id_}
+
+    @property
+    def built(self) -> tuple[ImageInfo, ...]:
+        """Images that stay, and were built from an untagged one that is to go."""
+        return tuple(
+            self.known[child]
+            for image in self.images
+            if not _references(image)
+            for child in sorted(self._children(image.owner.id) - self.wanted)
+        )
+
+    def _gone(self) -> set[str]:
+        """The images that will be gone, with those untagged ones that the engine prunes."""
+        gone = {it for it in self.wanted if not self._children(it) - self.wanted}
+        for id_ in sorted(gone):
+            for parent in self._ancestors(id_):
+                image = self.known[parent]
+                if parent in gone:
+                    continue
+                if _references(image) or self._children(parent) - gone or any(self._used(image)):
+                    break
+                gone.add(parent)
+        return gone
+
+    def _used(self, image: ImageInfo) -> Iterable[Container]:
+        return _users(self.world, [image])
+
+    def steps(self) -> Iterable[Step]:
+        """A call for each name; an id where there is none and it does not go by itself."""
+        for image in self.images:
+            names = _references(image)
+            if not names and self._children(image.owner.id):
+                continue
+            for name in names or (image.owner.id,):
+                yield Step(Action.REMOVE_IMAGE, self.world.docker("rmi", name), (name,))
+
+    def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
+        """Containers first, for they would have to go; then what keeps layers of theirs."""
+        containers = [
+            Reference(Kind.CONTAINER, it.owner.id, it.owner.name, "it stands on it")
+            for it in self.users
+        ]
+        images = [
+            Reference(
+                Kind.IMAGE,
+                it.owner.id,
+                it.owner.name,
+                "the layer is part of it: it goes as a whole",
+            )
+            for it in self.images
+            if layer
+        ]
+        layers = [it for image in self.images for it in self.world.layers(image.layers)]
+        kept = of_layers([layer] if layer else layers, (Kind.BUILD_CACHE,))
+        # Whatever stands on a layer that stays does not notice.
+        above = of_layers(going, (Kind.LAYER,))
+        return (*containers, *images, *kept, *above)
+
+    def consequences(self, going: tuple[Layer, ...], layer: Layer | None) -> Iterable[str]:
+        """The worst first."""
+        if layer:
+            yield "a layer cannot go alone: every image above it is removed, with all its tags"
+        pruned = self.gone - self.wanted
+        if pruned:
+            yield f"{len(pruned)} untagged images that only it was built from go with it"
+        if self.wanted - self.gone:
+            yield "other images were built from it: it only loses its tags, and frees nothing"
+        total = {it.id for image in self.images for it in self.world.layers(image.layers)}
+        stays = len(total - {it.id for it in going})
+        if stays:
+            yield f"{stays} of {len(total)} layers stay, for something else holds them too"
+        yield "it must be pulled, loaded or built again to be used again"
+
+
+def _references(image: ImageInfo) -> tuple[str, ...]:
+    """Its tags, then its digests in repositories where it has no tag: those go with the last tag.
+
+    moby image_delete.go: a tag takes the digests of its repository with it.
+    """
+    tagged = {tag.rpartition(":")[0] for tag in image.owner.tags}
+    alone = (it for it in image.digests if it.partition("@")[0] not in tagged)
+    return (*image.owner.tags, *alone)
+
+
+def _images(world: World) -> Mapping[str, ImageInfo]:
+    return {image.owner.id: image for image in world.store.images}
+
+
+def _users(
+    world: World, images: Sequence[ImageInfo], layer: Layer | None = None
+) -> Iterator[Container]:
+    """Containers, running or not, of these images, or standing on their top layers or ``layer``."""
+    ids = {image.owner.id for image in images}
+    tops = {image.layers[-1] for image in images if image.layers} - {""}
+    standing = {
+        it.id
+        for top in (*world.layers(tops), *((layer,) if layer else ()))
+        for it in top.references
+        if it.kind is Kind.CONTAINER
+    }
+    for container in world.store.containers:
+        if container.image_id in ids or container.owner.id in standing:
+            yield container
+
+
+def _parents(world: World, known: Mapping[str, ImageInfo]) -> dict[str, str]:
+    """From an image to the one that it was built from, as the classic builder noted it.
+
+    ``imagedb/metadata/sha256/<id>/parent`` (moby daemon/internal/image/fs.go SetMetadata).
+    """
+    place = world.path("image", world.store.root.driver or "overlay2", "imagedb/metadata/sha256")
+    found: dict[str, str] = {}
+    for id_ in known:
+        try:
+            with Folder.open(os.path.join(place, id_.removeprefix(_SHA256).encode())) as folder:
+                parent = folder.read_text("parent", 4096)
+        except (FileNotFoundError, Damage):
+            continue
+        if parent in known and parent != id_:
+            found[id_] = parent
+    return found
+
+
+def _of_layers(layer: Layer) -> tuple[Reference, ...]:
+    return of_layers([layer], (Kind.CONTAINER, Kind.IMAGE, Kind.BUILD_CACHE, Kind.LAYER))
+
+
+def _names(references: Iterable[Reference]) -> str:
+    return listed([f"container {it.name or it.id[:12]}" for it in references])

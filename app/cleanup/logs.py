@@ -1,0 +1,177 @@
+"""Plans for what lies in a container's directory: its logs; the rest is the engine's own.
+
+The engine holds the current log open: to unlink it frees nothing and loses what follows, to make it
+empty frees it at once (moby daemon/logger/loggerutils/logfile.go). Rotated ones are closed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+
+from app.cleanup.containers import is_stopped, word_of
+from app.cleanup.places import Gone, Reached, path_of, reach_in_root
+from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.settings import read_settings
+from app.cleanup.shell import remove, truncate
+from app.cleanup.world import World, named, refused
+from app.model import Container, Kind, Reference
+
+_ROTATED = re.compile(rb"\.[1-9][0-9]{0,5}(\.gz)?")
+_LOCAL, _CURRENT, _CACHED = b"local-logs", b"container.log", b"container-cached.log"
+_BLOCK = 512
+_Names = tuple[bytes, ...]
+
+
+def plan_log(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
+    """``names`` are those below ``containers``: the container's id, then what is in its place."""
+    id_ = os.fsdecode(names[0])
+    container = world.container(id_)
+    if container is None or not container.directory:
+        return refused(
+            wish,
+            f"containers/{id_}",
+            "no container with a readable config.v2.json has this directory",
+            "restart the engine: it says in its log what it cannot load",
+        )
+    return _Logs(wish, world, container, tuple(names[1:])).plan()
+
+
+class _Logs:
+    """The logs of one container; ``inside`` is what was chosen in its directory."""
+
+    def __init__(self, wish: Wish, world: World, container: Container, inside: _Names) -> None:
+        self.wish, self.world, self.container, self.inside = wish, world, container, inside
+        self.id = os.fsencode(container.owner.id)
+        self.json = b"%s-json.log" % self.id
+        self.all = tuple(self._listed())
+
+    def plan(self) -> Plan:
+        """What was chosen: one log, or all of them."""
+        match self.inside:
+            case ():
+                chosen = self._erasable((self.json,), (_LOCAL, _CURRENT), (_CACHED,))
+                current = [(self.json,)] if (self.json,) in self.all else []
+                return self._plan(current, chosen) if current or chosen else self._none()
+            case (self.json,):
+                return self._plan([self.inside], [])
+            case (name,) if name == _LOCAL:
+                chosen = self._erasable((_LOCAL, _CURRENT))
+                return self._plan([], chosen) if chosen else self._none()
+            case _ if self.inside in self._erasable((self.json,), (_LOCAL, _CURRENT), (_CACHED,)):
+                return self._plan([], [self.inside])
+            case (*_, name) if name in (_CURRENT, _CACHED):
+                return self._refused(
+                    "the engine writes it in a format of its own, which a cut would break",
+                    "only rotated ones (.1 and on) can be removed; removing the container takes it",
+                )
+        return self._refused(
+            "it is the engine's own: settings and state of the container",
+            f"remove {named(self.container.owner)} as a whole",
+        )
+
+    def _listed(self) -> Iterator[_Names]:
+        """Every file in the container's directory, and in that of the local logger."""
+        for above in ((), (_LOCAL,)):
+            try:
+                names = os.listdir(os.path.join(self.container.directory, *above))
+            except OSError:
+                continue
+            yield from ((*above, name) for name in sorted(names))
+
+    def _erasable(self, *currents: _Names) -> list[_Names]:
+        """The rotated siblings of these."""
+        return [
+            it
+            for it in self.all
+            for current in currents
+            if it[:-1] == current[:-1]
+            and it[-1].startswith(current[-1])
+            and _ROTATED.fullmatch(it[-1][len(current[-1]) :])
+        ]
+
+    # Plans.
+
+    def _title(self) -> str:
+        what = os.fsdecode(b"/".join(self.inside))
+        of = named(self.container.owner)
+        return f"{what} of {of}" if what else f"logs of {of}"
+
+    def _refused(self, why: str, instead: str = "") -> Plan:
+        return refused(
+            self.wish,
+            self._title(),
+            why,
+            instead,
+            references=self._references(),
+            evidence=self.container.evidence,
+        )
+
+    def _none(self) -> Plan:
+        return self._refused("it has no log that could be emptied or removed")
+
+    def _plan(self, emptied: Sequence[_Names], erased: Sequence[_Names]) -> Plan:
+        steps: list[Step] = []
+        total = Frees()
+        for names in (*emptied, *erased):
+            try:
+                found = self._reach(names)
+            except Gone:
+                # The engine has rotated meanwhile.
+                continue
+            if not stat.S_ISREG(found.status.st_mode) or found.status.st_nlink != 1:
+                return self._refused(
+                    f"{os.fsdecode(names[-1])} is no plain file of its own, as a log is"
+                )
+            path = path_of(found.place)
+            if names in emptied:
+                if found.status.st_size:
+                    steps.append(Step(Action.TRUNCATE, truncate(path), place=found.place))
+                    total += Frees(found.status.st_blocks * _BLOCK)
+            else:
+                command = remove(path, directory=False)
+                steps.append(Step(Action.ERASE, command, place=found.place))
+                total += Frees(found.status.st_blocks * _BLOCK, 1)
+        if not steps:
+            return self._refused("it is empty already, or not there (any more)")
+        typed = bool(emptied) and not is_stopped(self.container.owner)
+        return Plan(
+            self.wish,
+            self._title(),
+            path=os.path.join(self.container.directory, *self.inside),
+            steps=tuple(steps),
+            frees=total,
+            confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
+            word=word_of(self.container.owner.id) if typed else "",
+            consequences=tuple(self._consequences(bool(emptied), bool(erased))),
+            references=self._references(),
+            evidence=self.container.evidence,
+            filesystem=self.container.directory,
+        )
+
+    def _reach(self, names: _Names) -> Reached:
+        return reach_in_root(self.world.path(), (b"containers", self.id, *names))
+
+    def _consequences(self, emptied: bool, erased: bool) -> Iterator[str]:
+        yield "the lines in it are gone for good; `docker logs` does not show them any more"
+        running = not is_stopped(self.container.owner)
+        if emptied and running and self._erasable((self.json,)):
+            # A log that was rotated is not opened with O_APPEND: its writer goes on at its offset.
+            yield (
+                "the engine goes on where it was: the log looks as long as before, begins with a "
+                "hole of zeros, and `docker logs` may show an odd line, until it rotates again"
+            )
+        if erased and running:
+            yield "a `docker logs --follow` that reads a rotated log keeps its space until it ends"
+        settings = read_settings(self.container)
+        if settings.known and "max-size" not in settings.log_options:
+            yield (
+                "it grows again without a limit: make the container with --log-opt max-size=10m "
+                "--log-opt max-file=3, or set that in daemon.json"
+            )
+
+    def _references(self) -> tuple[Reference, ...]:
+        owner = self.container.owner
+        return (Reference(Kind.CONTAINER, owner.id, owner.name, "this is its log"),)

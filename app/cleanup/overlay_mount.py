@@ -1,0 +1,78 @@
+"""A live container's overlay mount: where it can be reached, and what is mounted inside it.
+
+Only a mount that is proven to be this very layer's counts: a copied data root has layers of the
+same names, and a removal through the wrong mount would hit the original.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.cleanup.world import World
+from app.model import Layer
+from app.stores.mounts import Mount, read_own
+
+_DIFF = b"diff"
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """A path that leads into the mount, and the mountinfo file that says so."""
+
+    base: bytes
+    source: str
+
+
+def overlays_of(world: World, layer: Layer) -> tuple[Mount, ...]:
+    """Every mount, in any namespace, of the overlay whose upper directory is this layer's."""
+    return tuple(mount for mount in world.mounts if _is_upper(mount, layer))
+
+
+def entrance(world: World, layer: Layer) -> Entrance | None:
+    """A way in: a mount point that we see ourselves, else the root of a process inside."""
+    for mount in read_own(world.proc):
+        if _is_upper(mount, layer) and mount.root == b"/" and _leads_to(mount.point, mount):
+            return Entrance(mount.point, "/proc/self/mountinfo")
+    for mount in overlays_of(world, layer):
+        base = b"/proc/%d/root" % mount.pid
+        if mount.point == b"/" and mount.root == b"/" and _leads_to(base, mount):
+            return Entrance(base, f"/proc/{mount.pid}/mountinfo")
+    return None
+
+
+def mounted_at(world: World, layer: Layer, names: Sequence[bytes]) -> Iterator[bytes]:
+    """Mount points at, below or above ``names`` inside the container, as paths inside it."""
+    inside = b"/".join(names) + b"/"
+    for overlay in overlays_of(world, layer):
+        top = overlay.point.rstrip(b"/") + b"/"
+        for mount in world.mounts:
+            if mount.namespace != overlay.namespace or not mount.point.startswith(top):
+                continue
+            point = mount.point[len(top) :] + b"/"
+            if point != b"/" and (point.startswith(inside) or inside.startswith(point)):
+                yield b"/" + point.rstrip(b"/")
+
+
+def _is_upper(mount: Mount, layer: Layer) -> bool:
+    """By the directory itself; a relative option counts where the mount lies in the layer."""
+    parts = mount.upper.rstrip(b"/").split(b"/")
+    if mount.fstype != "overlay" or parts[-2:] != [os.path.basename(layer.path), _DIFF]:
+        return False
+    ours = os.path.join(layer.path, _DIFF)
+    if not mount.upper.startswith(b"/"):
+        return True
+    try:
+        return os.path.samefile(mount.upper, ours)
+    except OSError:
+        return False
+
+
+def _leads_to(path: bytes, mount: Mount) -> bool:
+    """Whether this path is the top of that overlay: each has a device number of its own."""
+    try:
+        device = os.stat(path).st_dev
+    except OSError:
+        return False
+    return f"{os.major(device)}:{os.minor(device)}" == mount.device

@@ -1,0 +1,206 @@
+"""From a wish to a plan: what is selected decides what may be done, and by which call.
+
+Nothing here changes anything, and nothing raises for an odd world: a plan that is refused says why.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from app.cleanup.cache import plan_cache
+from app.cleanup.containers import plan_container
+from app.cleanup.files import plan_file
+from app.cleanup.images import plan_image, plan_image_layer
+from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
+from app.cleanup.logs import plan_log
+from app.cleanup.measure import Measure, measured
+from app.cleanup.places import Unreachable, reach, reach_in_root
+from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.volumes import plan_inside, plan_volume
+from app.cleanup.wishes import wish_for
+from app.cleanup.world import World, listed, named, refused
+from app.model import Kind, Layer, Role
+from app.stores.engine import EngineError
+from app.stores.recognise import RootError
+from app.stores.survey import Request, Survey, survey
+
+__all__ = ["Measure", "fresh_plan", "make_plan", "measured", "wish_for"]
+
+#: What an overlay2 directory itself is made of; to choose one of these is to choose the layer.
+_PARTS = (b"diff", b"merged", b"work", b"link", b"lower", b"committed")
+
+#: Why the rest of a data root is never removed, by its first name.
+_NEVER = {
+    b"overlay2": "it holds the layers of all containers and images",
+    b"image": "it holds the names of all layers and images",
+    b"containers": "it holds the settings of all containers",
+    b"volumes": "it holds the data of all volumes",
+    b"buildkit": "it holds BuildKit's databases and running builds",
+    b"swarm": "it holds the swarm's state, keys and certificates",
+    b"network": "it holds the networks' state",
+    b"plugins": "it holds the engine's plugins, which `docker plugin rm` removes",
+    b"trust": "it holds signing keys",
+    b"runtimes": "it holds the engine's runtimes",
+    b"containerd": "it is the state of the engine's containerd",
+    b"rootfs": "the engine mounts its containers there",
+    b"engine-id": "it is the engine's identity",
+    b"tmp": "the engine works in it; choose one entry in it",
+}
+
+
+def make_plan(
+    wish: Wish,
+    survey: Survey,
+    measure: Measure = measured,
+    *,
+    now: float | None = None,
+    proc: bytes = b"/proc",
+) -> Plan:
+    """The plan for a wish, in the world as surveyed; mounts and processes are read at this moment.
+
+    ``now`` is unix time in seconds, ``proc`` where proc(5) is mounted.
+    """
+    store = next((it for it in survey.stores if it.root.path == wish.root), None)
+    title = wish.id or os.fsdecode(wish.path)
+    if store is None:
+        return refused(wish, title, f"there is no data root {os.fsdecode(wish.root)} (any more)")
+    world = World(store, measure, time.time() if now is None else now, proc)
+    try:
+        return _plan(wish, world)
+    except Unreachable as unreachable:
+        return refused(wish, title, f"it {unreachable}", "look again")
+    except OSError as error:
+        where = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else ""
+        return refused(wish, title, f"{where or 'it'} cannot be examined ({error.strerror})")
+
+
+def fresh_plan(wish: Wish, request: Request, measure: Measure = measured) -> Plan:
+    """The same in a world that is surveyed anew."""
+    try:
+        found = survey(request)
+    except (RootError, EngineError) as error:
+        return refused(wish, wish.id or os.fsdecode(wish.path), str(error))
+    return make_plan(wish, found, measure)
+
+
+def _plan(wish: Wish, world: World) -> Plan:
+    match wish.subject:
+        case Subject.CONTAINER:
+            return plan_container(wish, world, wish.id)
+        case Subject.IMAGE:
+            return plan_image(wish, world, wish.id)
+        case Subject.VOLUME:
+            return plan_volume(wish, world, wish.id)
+    inside = _names(wish, world)
+    if inside is None:
+        return refused(wish, os.fsdecode(wish.path), "it does not lie in the data root")
+    plan = _plan_path(wish, world, inside)
+    if plan.allowed and not _is_as_seen(wish, world, inside):
+        words = "something else lies there now than when it was chosen"
+        return refused(wish, plan.title, words, "look again", references=plan.references)
+    return plan if plan.path else replace(plan, path=wish.path)
+
+
+def _names(wish: Wish, world: World) -> tuple[bytes, ...] | None:
+    """The names below the data root, None where the path does not lie there as it is written."""
+    top = world.path().rstrip(b"/") + b"/"
+    names = tuple(wish.path[len(top) :].rstrip(b"/").split(b"/"))
+    odd = any(name in (b"", b".", b"..") or b"\0" in name for name in names)
+    return None if odd or not wish.path.startswith(top) else names
+
+
+def _is_as_seen(wish: Wish, world: World, names: tuple[bytes, ...]) -> bool:
+    if not wish.inode:
+        return True
+    if names[0] == b"overlay2" and names[2:3] == (b"merged",) and len(names) > 3:
+        # It was seen through the mount.
+        seen = reach(world.path(*names[:3]), names[3:]).status
+    else:
+        seen = reach_in_root(world.path(), names).status
+    return (seen.st_dev, seen.st_ino) == (wish.device, wish.inode)
+
+
+def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
+    match names:
+        case (b"overlay2", _, *_):
+            return _plan_overlay2(wish, world, names[1:])
+        case (b"volumes", name) | (b"volumes", name, b"_data"):
+            known = {it.owner.id for it in world.store.volumes}
+            if os.fsdecode(name) in known:
+                return plan_volume(wish, world, os.fsdecode(name))
+        case (b"volumes", name, *_):
+            return plan_inside(wish, world, os.fsdecode(name))
+        case (b"containers", _, *_):
+            return plan_log(wish, world, names[1:])
+        case (b"tmp", _, *_):
+            return plan_temporary(wish, world, names[1:])
+    return _never(wish, names)
+
+
+def _never(wish: Wish, names: Sequence[bytes]) -> Plan:
+    why = _NEVER.get(names[0], "it is Docker's own, or nobody knows whose")
+    return refused(wish, os.fsdecode(b"/".join(names)), why, "leave it to the engine")
+
+
+def _plan_overlay2(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
+    layers, tokens = world.store.layers, world.store.tokens
+    match [os.fsdecode(name) for name in names]:
+        case ["l", token] if token in world.store.dangling:
+            return plan_dangling(wish, world, token)
+        case ["l", token] if tokens.get(token) in layers:
+            return _plan_layer(wish, world, layers[tokens[token]])
+        case [name] if name in layers:
+            return _plan_layer(wish, world, layers[name])
+        case [name, _] if name in layers and names[1] in _PARTS:
+            return _plan_layer(wish, world, layers[name])
+        case [name, *_] if name in layers:
+            return _plan_inside_layer(wish, world, layers[name], names[1:])
+    return _never(wish, (b"overlay2", *names))
+
+
+def _plan_inside_layer(wish: Wish, world: World, layer: Layer, names: tuple[bytes, ...]) -> Plan:
+    if names[0] in (b"diff", b"merged"):
+        return plan_file(wish, world, layer, names[1:])
+    owners = listed([named(it) for it in layer.owners])
+    return refused(
+        wish,
+        f"{os.fsdecode(b'/'.join(names))} in layer {layer.id}",
+        "it belongs to the layer itself, which breaks without it",
+        f"remove {owners or 'the layer'} as a whole",
+        evidence=layer.evidence,
+    )
+
+
+def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:
+    """What owns a layer goes, never the directory by itself, unless nothing owns it."""
+    match layer.role:
+        case Role.WRITABLE | Role.INIT:
+            owners = [it.id for it in layer.owners if it.kind is Kind.CONTAINER]
+            if len(owners) == 1:
+                return plan_container(wish, world, owners[0])
+        case Role.IMAGE:
+            return plan_image_layer(wish, world, layer)
+        case Role.BUILD_CACHE:
+            return plan_cache(wish, world, layer)
+        case Role.UNREFERENCED:
+            return plan_unreferenced(wish, world, layer)
+    note = f": {layer.note}" if layer.note else ""
+    return refused(
+        wish,
+        f"layer {layer.id}",
+        f"it is {layer.role.value}{note}",
+        _INSTEAD.get(layer.role, "see what `whodiff which` says of it"),
+        path=layer.path,
+        references=layer.references,
+        evidence=layer.evidence,
+    )
+
+
+_INSTEAD = {
+    Role.PENDING_REMOVAL: "stop and start the engine in good order: it finishes the removal then",
+    Role.INACTIVE: "switch the engine back to that store and remove it there",
+    Role.UNKNOWN: "solve what the reason names, then ask again; it can be removed when it is known",
+}

@@ -1,0 +1,167 @@
+"""That nothing at all uses a directory which no metadata names: the last word before raw removal.
+
+The survey has heard layerdb, imagedb, BuildKit and every ``lower`` file. Here come the sources that
+no database knows: mounts in every namespace, open files, transactions under way, age, and whether
+an engine works here that was not heard. One that cannot be read is a reason to refuse.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from app.cleanup.world import Doubt, World
+from app.model import Evidence, Layer
+from app.stores.files import Damage, Folder
+from app.stores.hints import Host, serving
+
+#: What is younger than this may be in the making (seconds).
+YOUNG = 3600.0
+#: ``/proc/<pid>/ns/pid`` of the machine's own processes (Linux include/linux/proc_ns.h,
+#: PROC_PID_INIT_INO).
+_MACHINE = b"pid:[4026531836]"
+
+
+def doubts(world: World, layer: Layer) -> Iterator[Doubt]:
+    """Every reason not to remove this unreferenced layer's directory, each with the next step."""
+    yield from _of_engine(world)
+    yield from _of_mounts(world, layer)
+    yield from _of_age(world, layer)
+    yield from _of_transactions(world)
+    yield from open_doubts(world, os.fsencode(layer.id), layer.path)
+
+
+def evidence(layer: Layer) -> tuple[Evidence, ...]:
+    """What was looked at beside the databases, for a layer without doubts."""
+    return (
+        Evidence("/proc/*/mountinfo", "no mount of any namespace uses it"),
+        Evidence("/proc/*/fd, cwd, root, exe, maps", "no process has anything of it open"),
+        Evidence("image/overlay2/layerdb/tmp and tmp", "no download, load or build is under way"),
+        Evidence(os.fsdecode(layer.path), f"nothing in it changed within {YOUNG / 3600:.0f} h"),
+    )
+
+
+# --- the engine -----------------------------------------------------------------------------------
+
+
+def _of_engine(world: World) -> Iterator[Doubt]:
+    """An engine must agree where one answers; where one works and is not heard, nobody knows."""
+    pids = serving(Host(), world.store.root.path)
+    if not world.silence:
+        if world.unheard:
+            yield f"the engine was not heard wholly: {world.unheard}", "solve that, or stop it"
+        if not pids and not _sees_machine(world):
+            yield _BLIND
+    elif pids:
+        yield (
+            f"dockerd, process {pids[0]}, works on this data root and was not heard "
+            f"({world.silence}): its memory may know more than the disk",
+            "let it answer, or stop it",
+        )
+    elif not _sees_machine(world):
+        yield _BLIND
+
+
+_BLIND: Doubt = (
+    "the processes of this machine cannot be seen from inside this container",
+    "run whodiff on the machine itself, or with --pid=host",
+)
+
+
+def _sees_machine(world: World) -> bool:
+    try:
+        return os.readlink(os.path.join(world.proc, b"self/ns/pid")) == _MACHINE
+    except OSError:
+        return False
+
+
+# --- mounts and processes -------------------------------------------------------------------------
+
+
+def _of_mounts(world: World, layer: Layer) -> Iterator[Doubt]:
+    """Live mounts of the directory, or inside it, under whatever path it is seen."""
+    if world.unseen_mounts:
+        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
+    for use in world.uses(layer.id):
+        point = os.fsdecode(use.point)
+        yield f"it is mounted now at {point} as {use.as_what}", f"unmount it first: umount {point}"
+    yield from world.mounted_inside([layer])
+
+
+def open_doubts(world: World, component: bytes, path: bytes) -> Iterator[Doubt]:
+    """Processes that hold something of it, or that could not be looked at."""
+    files = world.open_files
+    for held in (*files.naming(component), *files.below(path)):
+        yield f"in use: {held}", "end that process, or let it go on and ask again"
+    if files.unread:
+        yield (
+            f"what process {files.unread[0]} holds open could not be read",
+            "run whodiff as root, on the machine itself",
+        )
+
+
+# --- age ------------------------------------------------------------------------------------------
+
+
+def _of_age(world: World, layer: Layer) -> Iterator[Doubt]:
+    for path in (layer.path, os.path.join(layer.path, b"diff")):
+        try:
+            changed = os.lstat(path).st_mtime
+        except FileNotFoundError:
+            # A removal of it was interrupted; its directory has the newest time then.
+            continue
+        except OSError as error:
+            yield f"{os.fsdecode(path)} cannot be examined ({error.strerror})", "look again"
+            continue
+        if world.now - changed < YOUNG:
+            yield "it changed within the last hour, so it may be in the making", "wait an hour"
+
+
+def _of_transactions(world: World) -> Iterator[Doubt]:
+    """Downloads, loads and builds under way: a layer has no name until it is unpacked."""
+    wait = "wait until it has ended; what a crash left counts as ended after an hour"
+    place = world.path("image", "overlay2", "layerdb", "tmp")
+    try:
+        with Folder.open(place) as folder:
+            for name in folder.directories():
+                written = _newest(os.path.join(place, os.fsencode(name)))
+                if world.now - written < YOUNG:
+                    yield f"a download, load or build is writing to layerdb/tmp/{name}", wait
+    except FileNotFoundError:
+        # The first download makes it.
+        pass
+    except Damage as damage:
+        yield f"{os.fsdecode(place)} {damage}: nobody can tell what is under way", "see why"
+    for held in world.open_files.below(world.path("tmp")):
+        yield f"a download, load or build is under way: {held}", wait
+
+
+def _newest(directory: bytes) -> float:
+    newest = 0.0
+    try:
+        newest = os.lstat(directory).st_mtime
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+    except FileNotFoundError:
+        # It ended this moment: what it wrote has its name by the next survey, not in this one.
+        return float("inf")
+    return newest
+
+
+def newest_below(path: bytes) -> float:
+    """When anything at or below ``path`` was last written or made (unix seconds).
+
+    By ctime as well: what is unpacked carries the times of its archive. Raises OSError.
+    """
+    status = os.lstat(path)
+    newest = max(status.st_mtime, status.st_ctime)
+    if os.path.isdir(path) and not os.path.islink(path):
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    newest = max(newest, newest_below(entry.path))
+                else:
+                    about = entry.stat(follow_symlinks=False)
+                    newest = max(newest, about.st_mtime, about.st_ctime)
+    return newest

@@ -1,0 +1,99 @@
+"""Counting a removal: what went, what stays and why."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+
+from app.cleanup.outcome import Progress
+from app.cleanup.plan import Frees
+
+#: So many entries that cannot be removed end it: the whole tree is of that kind.
+_MOST_LEFT = 10_000
+_MOST_SENTENCES = 20
+BLOCK = 512  # the unit of st_blocks (stat(3type))
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What came of one removal.
+
+    ``removed`` counts what was removed and has no other hard link: allocated bytes and inodes. Who
+    holds a file open cannot be known, nor which files of an overlay lie in an image below it.
+    ``complete``: nothing is left of it. ``stopped``: the user said stop. ``left`` is the number of
+    entries that could not be removed, ``sentences`` the first of them with the reason; ``gone``:
+    it was not there any more.
+    """
+
+    removed: Frees = field(default_factory=Frees)
+    complete: bool = True
+    stopped: bool = False
+    gone: bool = False
+    left: int = 0
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts one removal, here and for whoever looks at the progress."""
+
+    progress: Progress
+    freed_bytes: int = 0
+    freed_inodes: int = 0
+    left: int = 0
+    sentences: list[str] = field(default_factory=list)
+    given_up: bool = False
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether nobody said stop, and there is a point in going on."""
+        return not (self.progress.stopped or self.given_up)
+
+    def count(self, status: os.stat_result, last_link: bool) -> None:
+        """An entry went; ``last_link``: and its inode with it."""
+        self.progress.entries += 1
+        if last_link:
+            self.add(status.st_blocks * BLOCK, 1)
+
+    def add(self, size: int, inodes: int) -> None:
+        """Count what was given back."""
+        self.freed_bytes += size
+        self.freed_inodes += inodes
+        self.progress.bytes += size
+        self.progress.inodes += inodes
+
+    def fail(self, path: bytes, why: str) -> None:
+        """An entry stays."""
+        self.left += 1
+        self.given_up |= self.left >= _MOST_LEFT
+        if len(self.sentences) < _MOST_SENTENCES:
+            self.sentences.append(f"{os.fsdecode(path)} stays: {why}.")
+
+    def result(self, complete: bool) -> Erased:
+        """What came of it."""
+        stopped = self.progress.stopped and not complete
+        return Erased(
+            Frees(self.freed_bytes, self.freed_inodes),
+            complete,
+            stopped=stopped,
+            left=self.left,
+            sentences=tuple(self.sentences),
+        )
+
+
+_REASONS = {
+    errno.EPERM: "not permitted; it may be immutable or append-only (see lsattr, chattr -i -a)",
+    errno.EACCES: "permission denied; run whodiff as root",
+    errno.EBUSY: "it is in use as a mount point; unmount what is mounted there first",
+    errno.EXDEV: "something is mounted there, and what is mounted is never touched",
+    errno.EROFS: "the file system is read-only; look into the kernel's log (dmesg)",
+    errno.ENOTEMPTY: "it is being filled again; stop what writes there",
+    errno.ENOSPC: "the overlay needs a free inode for its whiteout, and there is none",
+    errno.EIO: "input/output error; look into the kernel's log (dmesg)",
+}
+
+
+def reason(error: OSError) -> str:
+    code = error.errno or 0
+    return _REASONS.get(code) or os.strerror(code)

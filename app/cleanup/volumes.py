@@ -1,0 +1,162 @@
+"""Plans for volumes: the engine removes them, as a whole, when no container uses them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.settings import read_settings
+from app.cleanup.world import Doubt, World, listed, named, refused, silent
+from app.model import Kind, Reference, Volume
+from app.stores.mounts import Mount, read_own
+
+#: moby daemon/names/names.go RestrictedNamePattern.
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_UNKNOWN = "not known"
+
+
+def find_volume(world: World, name: str) -> Volume | None:
+    """The volume with this name."""
+    return next((it for it in world.store.volumes if it.owner.id == name), None)
+
+
+def plan_volume(wish: Wish, world: World, name: str) -> Plan:
+    """Remove the volume with this name through the engine."""
+    volume = find_volume(world, name)
+    if volume is None:
+        return refused(wish, f"volume {name}", "there is no such volume (any more)")
+    references = tuple(_references(world, volume))
+    if why := next(_against(world, volume, references), None):
+        return refused(
+            wish,
+            _title(volume),
+            *why,
+            path=volume.path,
+            references=references,
+            evidence=volume.evidence,
+        )
+    step = Step(Action.REMOVE_VOLUME, world.docker("volume", "rm", name), (name,))
+    frees = Frees() if volume.backing else world.frees([volume.path])
+    return Plan(
+        wish,
+        _title(volume),
+        path=volume.path,
+        steps=(step,),
+        frees=frees,
+        confirmation=Confirmation.PLAIN if volume.anonymous else Confirmation.TYPED,
+        word="" if volume.anonymous else name[:12],
+        consequences=tuple(_consequences(volume)),
+        references=references,
+        evidence=volume.evidence,
+        filesystem=world.path("volumes"),
+    )
+
+
+def plan_inside(wish: Wish, world: World, name: str) -> Plan:
+    """A file or folder in a volume is never removed from outside."""
+    volume = find_volume(world, name)
+    title = f"a part of {_title(volume)}" if volume else f"volumes/{name}"
+    users = [named(it) for it in volume.users] if volume else []
+    within = f"delete inside the container ({listed(users)})" if users else "mount it and delete"
+    return refused(
+        wish,
+        title,
+        "it is data of a volume, and only what uses the volume knows what it may lose",
+        f"remove the whole volume, or {within}",
+        references=_references(world, volume) if volume else (),
+        evidence=volume.evidence if volume else (),
+    )
+
+
+def _title(volume: Volume) -> str:
+    return f"{'anonymous ' if volume.anonymous else ''}volume {volume.owner.id}"
+
+
+def _against(world: World, volume: Volume, references: tuple[Reference, ...]) -> Iterator[Doubt]:
+    users = [it for it in references if it.kind is Kind.CONTAINER]
+    if users:
+        words = listed([f"container {it.name or it.id[:12]}" for it in users])
+        yield f"in use by {words}", f"remove first, with `docker rm`: {words}"
+    if mounts := [it for it in references if it.kind is Kind.MOUNT]:
+        yield f"it is mounted now at {mounts[0].id}", f"unmount it first: umount {mounts[0].id}"
+    if world.silence:
+        yield silent(world, "volumes"), "start the engine, then ask again"
+    if world.unseen_mounts:
+        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
+    if unsure := unknown_users(world):
+        yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
+    if volume.backing.startswith(_UNKNOWN):
+        yield f"where its data is, is {volume.backing}", "look at its opts.json"
+    if not _NAME.fullmatch(volume.owner.id):
+        yield "the engine takes no such name for a volume", "look who made this directory"
+
+
+def unknown_users(world: World) -> str:
+    """One sentence on a container whose volumes are not known, or ""."""
+    place = os.fsdecode(world.path("containers"))
+    for problem in world.store.problems:
+        if problem.hides_owners and (problem.source + "/").startswith(place + "/"):
+            return problem.sentence
+    for container in world.store.containers:
+        directory = world.path("containers", container.owner.id)
+        engines = any(it.source.startswith("engine: ") for it in container.evidence)
+        if not container.directory and (engines or os.path.lexists(directory)):
+            return f"the settings of {named(container.owner)} could not be read"
+    return ""
+
+
+def _references(world: World, volume: Volume) -> Iterator[Reference]:
+    """Containers that use it by name or by its path, running or not; then mounts of it."""
+    seen = set()
+    for user in volume.users:
+        seen.add(user.id)
+        why = f"uses the volume ({user.state or 'state unknown'})"
+        yield Reference(user.kind, user.id, user.name, why)
+    inside = volume.path + b"/"
+    for container in world.store.containers:
+        binds = read_settings(container).binds
+        if container.owner.id not in seen and any((it + b"/").startswith(inside) for it in binds):
+            owner = container.owner
+            yield Reference(owner.kind, owner.id, owner.name, "mounts a part of it by its path")
+    for point in sorted(set(_mount_points(world, volume))):
+        shown = os.fsdecode(point)
+        yield Reference(Kind.MOUNT, shown, shown, "it is mounted there")
+
+
+def _mount_points(world: World, volume: Volume) -> Iterator[bytes]:
+    """Where a part of it is mounted, and what is mounted in it, in any namespace."""
+    inside = volume.path + b"/"
+    home = _home(volume.path, read_own(world.proc))
+    for mount in world.mounts:
+        root = mount.root.rstrip(b"/") + b"/"
+        part = home is not None and mount.device == home[0] and root.startswith(home[1] + b"/")
+        if part or (mount.point + b"/").startswith(inside):
+            yield mount.point
+
+
+def _home(path: bytes, mounts: Iterable[Mount]) -> tuple[str, bytes] | None:
+    """The device of the file system that holds ``path``, and the path inside it."""
+    found: Mount | None = None
+    for mount in mounts:
+        holds = path.startswith(mount.point.rstrip(b"/") + b"/")
+        # The later one of equal length lies on top.
+        if holds and (found is None or len(mount.point) >= len(found.point)):
+            found = mount
+    if found is None:
+        return None
+    below = path[len(found.point.rstrip(b"/")) :]
+    return found.device, found.root.rstrip(b"/") + below
+
+
+def _consequences(volume: Volume) -> Iterator[str]:
+    if volume.backing:
+        yield (
+            f"its data is elsewhere ({volume.backing}) and stays there; only the engine's entry "
+            "goes, so it frees nothing here"
+        )
+    else:
+        yield "all data in it is lost for good"
+    if not volume.anonymous:
+        yield "a swarm service or a compose file that names it gets a new, empty one"

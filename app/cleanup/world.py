@@ -1,0 +1,217 @@
+"""What every plan looks at: one data root as surveyed, and this machine's mounts and processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from app.cleanup import measure as measuring
+from app.cleanup.measure import Measure
+from app.cleanup.open_files import OpenFiles, read_open_files
+from app.cleanup.plan import Frees, Plan, Wish
+from app.cleanup.shell import docker
+from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
+from app.stores.live import Use, find_live
+from app.stores.mounts import Mount, read_all
+from app.stores.overlay2 import LayerDir, LayerGraph
+from app.stores.survey import BOTH
+
+#: Why something may not be removed, and what to do instead.
+Doubt = tuple[str, str]
+
+#: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
+_GOING_ON = "going on with the disk alone"
+
+
+@dataclass(frozen=True)
+class World:
+    """One data root, how to measure, and where to look for mounts and processes.
+
+    ``now`` is unix time in seconds, ``proc`` the mount point of proc(5).
+    """
+
+    store: Store
+    measure: Measure
+    now: float
+    proc: bytes = b"/proc"
+
+    # The engine.
+
+    @property
+    def silence(self) -> str:
+        """Why the engine cannot be asked to do anything; "" where it answers for this root."""
+        if self.store.root.engine_url and self.store.witnesses == BOTH:
+            return ""
+        _, _, reason = self.store.witnesses.partition(": ")
+        if reason == "--offline":
+            return "it was not asked (--offline)"
+        return (
+            reason.partition(_GOING_ON)[0].rstrip(" ;:.") or "it does not answer for this data root"
+        )
+
+    @property
+    def unheard(self) -> str:
+        """The first list or inspect that an engine which answers did not give, or ""."""
+        said = (it for it in self.store.problems if it.source.startswith("engine: "))
+        # Volumes are no layers.
+        return next((it.sentence for it in said if it.source != "engine: /volumes"), "")
+
+    def docker(self, *words: str) -> str:
+        """The same call as one would type it."""
+        return docker(self.store.root.engine_url, *words)
+
+    # Mounts and processes, read once for a plan.
+
+    @cached_property
+    def _seen(self) -> tuple[tuple[Mount, ...], tuple[Problem, ...]]:
+        return read_all(self.proc)
+
+    @property
+    def mounts(self) -> tuple[Mount, ...]:
+        """The mounts of every namespace, at this moment."""
+        return self._seen[0]
+
+    @property
+    def unseen_mounts(self) -> str:
+        """One sentence where some namespace could not be looked into, or ""."""
+        if not self._seen[0]:
+            return f"No mounts could be read below {os.fsdecode(self.proc)}."
+        return next((it.sentence for it in self._seen[1]), "")
+
+    def uses(self, name: str) -> tuple[Use, ...]:
+        """The mounts that use the layer directory ``name`` now, in any namespace."""
+        return self._live.get(name, ())
+
+    def mounted_inside(self, layers: Iterable[Layer]) -> Iterator[Doubt]:
+        """What is mounted inside these layers' directories, but for their own ``merged``.
+
+        Whoever removes the directory, the engine too, would go on into what is mounted there.
+        """
+        for layer in layers:
+            name, inside = os.path.basename(layer.path), layer.path + b"/"
+            for mount in self.mounts:
+                own = mount.fstype == "overlay" and name in mount.upper.split(b"/")
+                point = mount.point + b"/"
+                if not own and (point.startswith(inside) or name in point.split(b"/")):
+                    shown = os.fsdecode(mount.point)
+                    yield f"something is mounted in it, at {shown}", f"unmount it: umount {shown}"
+
+    @cached_property
+    def _live(self) -> dict[str, tuple[Use, ...]]:
+        directories = {name: LayerDir(name, it.path) for name, it in self.store.layers.items()}
+        return find_live(self.mounts, LayerGraph(directories, dict(self.store.tokens))).uses
+
+    @cached_property
+    def open_files(self) -> OpenFiles:
+        """Everything that processes hold open."""
+        return read_open_files(self.proc)
+
+    # What the store says.
+
+    def container(self, id_: str) -> Container | None:
+        """The container with this full id."""
+        return next((it for it in self.store.containers if it.owner.id == id_), None)
+
+    def layers(self, names: Iterable[str]) -> Iterator[Layer]:
+        """Those of these layers that are there."""
+        return (self.store.layers[name] for name in names if name in self.store.layers)
+
+    def links(self, names: Iterable[str]) -> Iterator[bytes]:
+        """The paths of the ``l/`` links that lead to these layers."""
+        wanted = set(names)
+        for token, name in self.store.tokens.items():
+            path = os.path.join(self.path("overlay2", "l"), token.encode())
+            if name in wanted and os.path.islink(path):
+                yield path
+
+    def notes_on(self, layers: Iterable[Layer]) -> Iterator[bytes]:
+        """The directories in layerdb that go with these layers: the evidence names them."""
+        for layer in layers:
+            for it in layer.evidence:
+                if it.source.endswith("/cache-id"):
+                    yield os.path.dirname(os.fsencode(it.source))
+
+    def path(self, *names: str | bytes) -> bytes:
+        """A path below the data root."""
+        return os.path.join(self.store.root.path, *map(os.fsencode, names))
+
+    def frees(self, paths: Sequence[bytes]) -> Frees:
+        """What removing these directories and files gives back."""
+        return measuring.frees(self.measure, paths)
+
+
+def refused(  # noqa: PLR0913 - the keywords are fields of a Plan
+    wish: Wish,
+    title: str,
+    why: str,
+    instead: str = "",
+    *,
+    path: bytes = b"",
+    references: Iterable[Reference] = (),
+    evidence: Iterable[Evidence] = (),
+) -> Plan:
+    """A plan that is refused."""
+    return Plan(
+        wish,
+        title,
+        path=path or wish.path,
+        refused_because=why,
+        instead=instead,
+        references=tuple(references),
+        evidence=tuple(evidence),
+    )
+
+
+def silent(world: World, what: str) -> str:
+    """Why ``what`` cannot be removed while the engine is silent."""
+    return f"only the engine can remove {what}, and there is no word from it: {world.silence}"
+
+
+def named(owner: Owner) -> str:
+    """``container web``, ``untagged image 0123456789ab``: an owner in a sentence."""
+    short = owner.id.removeprefix("sha256:")[:12]
+    if owner.kind is Kind.IMAGE and not owner.name:
+        return f"untagged image {short}"
+    return f"{owner.kind.value} {owner.name or short}"
+
+
+def listed(words: Sequence[str], most: int = 3) -> str:
+    """``a, b, c and 4 more``."""
+    head = ", ".join(words[:most])
+    return f"{head} and {len(words) - most} more" if len(words) > most else head
+
+
+def of_layers(layers: Iterable[Layer], kinds: Sequence[Kind]) -> tuple[Reference, ...]:
+    """The references of these layers, each once, those of the first kind first."""
+    found: dict[tuple[Kind, str], Reference] = {}
+    for layer in layers:
+        for reference in layer.references:
+            if reference.kind in kinds:
+                found.setdefault((reference.kind, reference.id), reference)
+    return tuple(sorted(found.values(), key=lambda it: (kinds.index(it.kind), it.id)))
+
+
+def held_only_by(store: Store, keys: set[tuple[Kind, str]]) -> tuple[Layer, ...]:
+    """The image and cache layers that the engine removes when all of ``keys`` are gone.
+
+    Those that nobody else holds. The layer on top counts as well: one that layerdb keeps without an
+    image holds all those below it; one that nothing names holds nothing.
+    """
+    going: dict[str, Layer] = {}
+    by_height = sorted(store.layers.values(), key=lambda it: -len(it.parents))
+    for layer in by_height:
+        holders = {(it.kind, it.id) for it in layer.references if it.kind is not Kind.MOUNT}
+        above = {id_ for kind, id_ in holders if kind is Kind.LAYER}
+        held = {who for who in holders if who[0] is not Kind.LAYER} | {
+            (it.kind, it.id) for it in layer.owners
+        }
+        free = all(
+            name in going or store.layers[name].role is Role.UNREFERENCED
+            for name in above
+            if name in store.layers
+        )
+        if layer.role in (Role.IMAGE, Role.BUILD_CACHE) and held and held <= keys and free:
+            going[layer.id] = layer
+    return tuple(going.values())

@@ -1,0 +1,40 @@
+"""From a row to what the user wants removed, or the sentence why this row is nothing to remove."""
+
+from __future__ import annotations
+
+import os
+
+from app.cleanup.plan import Subject, Wish
+from app.outline.nodes import What
+from app.outline.outline import Thing
+
+_SUBJECTS = {
+    What.CONTAINER: Subject.CONTAINER,
+    What.IMAGE: Subject.IMAGE,
+    What.VOLUME: Subject.VOLUME,
+}
+_GROUP = "{} is a group: open it, and choose what is to go."
+_FILES = "These are single files: open the row, and choose one."
+_OWN = "Docker's own files stay: without them the engine loses its data."
+_REFUSALS = {What.FILES: _FILES, What.FOLDER: _OWN}
+_LABEL_ROOM = 40
+_NOWHERE = "It is not known which data root this belongs to: press R, and try again."
+
+
+def wish_for_row(thing: Thing) -> Wish | str:
+    """The wish to remove what a row shows, or in one sentence why there is none (not yet safe).
+
+    Rows of the explorer's own making (groups, data roots) and Docker's own directories are no
+    wish. Whether a wish is granted is for its plan to say.
+    """
+    if not thing.root:
+        return _NOWHERE
+    if thing.name:
+        place = (thing.path, thing.device, thing.inode)
+        return Wish(Subject.PATH, thing.root, "", *place)
+    draft = thing.node.draft
+    if draft.what in _SUBJECTS:
+        return Wish(_SUBJECTS[draft.what], thing.root, id=draft.name)
+    if draft.what is What.LAYER or (draft.what is What.FOLDER and draft.subject is not None):
+        return Wish(Subject.PATH, thing.root, path=draft.path)
+    return _REFUSALS.get(draft.what, _GROUP.format(os.fsdecode(draft.label)[:_LABEL_ROOM]))

@@ -1,0 +1,282 @@
+"""The ground under every plan: places, open files, quoting, what an overlay shows beneath."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.cleanup.beneath import Look, Seen, look, shows_beneath
+from app.cleanup.measure import frees, measured
+from app.cleanup.open_files import read_open_files
+from app.cleanup.places import Gone, Unreachable, path_of, reach, reach_in_root
+from app.cleanup.shell import docker, quoted
+from app.stores.hints import Host, serving
+from tests.unit.proc_stub import PID, make_proc
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+# --- quoting --------------------------------------------------------------------------------------
+
+names = st.binary(min_size=1, max_size=30).filter(lambda it: b"\0" not in it)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(names, min_size=1, max_size=30))
+def test_a_shell_gets_the_very_bytes_back_and_nothing_moves_the_cursor(words: list[bytes]) -> None:
+    drawn = [quoted(word) for word in words]
+    assert all(word.isascii() and word.isprintable() for word in drawn)
+    script = f"printf '%s\\0' {' '.join(drawn)}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+    assert done.stdout == b"".join(word + b"\0" for word in words)
+
+
+def test_the_usual_engine_needs_no_host() -> None:
+    assert docker("unix:///var/run/docker.sock", "rm", "a") == "docker rm a"
+    assert docker("unix:///x y", "rm", "a") == "docker --host 'unix:///x y' rm a"
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+def test_a_place_is_what_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/c").write_text("x")
+    found = reach(bytes(tmp_path), (b"a", b"b", b"c"))
+    about = (tmp_path / "a/b/c").stat()
+    assert (found.place.device, found.place.inode) == (about.st_dev, about.st_ino)
+    assert (found.place.base_device, found.place.base_inode) == (
+        tmp_path.stat().st_dev,
+        tmp_path.stat().st_ino,
+    )
+    assert (found.kind, path_of(found.place)) == ("file", bytes(tmp_path / "a/b/c"))
+
+
+def test_a_link_is_a_place_but_never_a_way(tmp_path: Path) -> None:
+    (tmp_path / "real/inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("real")
+    assert reach(bytes(tmp_path), (b"link",)).kind == "symbolic link"
+    with pytest.raises(Unreachable, match="leads through"):
+        reach(bytes(tmp_path), (b"link", b"inner"))
+    with pytest.raises(Gone):
+        reach(bytes(tmp_path), (b"real", b"nothing"))
+
+
+@pytest.mark.parametrize("odd", [(), (b"..",), (b"a", b"."), (b"",), (b"a/b",), (b"a\0",)])
+def test_no_way_leads_out_of_the_base(tmp_path: Path, odd: tuple[bytes, ...]) -> None:
+    with pytest.raises(Unreachable):
+        reach(bytes(tmp_path), odd)
+
+
+def test_a_driver_directory_that_is_a_link_is_the_base(tmp_path: Path) -> None:
+    (tmp_path / "disk/abc").mkdir(parents=True)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/overlay2").symlink_to(tmp_path / "disk")
+    found = reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
+    assert found.place.base == bytes(tmp_path / "disk")
+    assert found.place.names == (b"abc",)
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> Iterator[Path]:
+    """A directory with a bind mount of its own file system in it, and one of a file."""
+    for name in ("root/in/point", "other/deep"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("root/in/file", "other/file"):
+        (tmp_path / name).touch()
+    pairs = ((tmp_path / "other", "root/in/point"), (tmp_path / "other/file", "root/in/file"))
+    done: list[Path] = []
+    try:
+        for source, point in pairs:
+            subprocess.run(["mount", "--bind", source, tmp_path / point], check=True)
+            done.append(tmp_path / point)
+        yield tmp_path / "root"
+    finally:
+        for path in done:
+            subprocess.run(["umount", path], check=True)
+
+
+@AS_ROOT
+def test_no_way_leads_through_a_mount_of_the_same_device(bound: Path) -> None:
+    for place in ((b"in", b"point", b"deep"), (b"in", b"point"), (b"in", b"file")):
+        with pytest.raises(Unreachable, match="mount point"):
+            reach(bytes(bound), place)
+    assert reach_in_root(bytes(bound / "in"), (b"point", b"deep")).place.base == bytes(
+        bound / "in/point"
+    )
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def test_what_has_another_name_elsewhere_frees_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one").write_bytes(b"x" * 9000)
+    (tmp_path / "a/two").write_bytes(b"x" * 9000)
+    os.link(tmp_path / "a/two", tmp_path / "elsewhere")
+    path = bytes(tmp_path / "a")
+    found = frees(measured, [path, path])
+    kept = (tmp_path / "a/two").stat().st_blocks * 512
+    everything = sum(it.stat().st_blocks * 512 for it in (tmp_path / "a", *tmp_path.glob("a/*")))
+    assert (found.bytes, found.inodes, found.least) == (everything - kept, 2, False)
+    assert frees(lambda _paths: {}, [path]).least
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+
+def test_everything_that_a_process_holds_is_seen(tmp_path: Path) -> None:
+    program = "import mmap,os,sys; f=open('f','rb'); m=mmap.mmap(f.fileno(),0,prot=1); f.close();"
+    program += "d=os.open('sub',0); print(flush=True); sys.stdin.read()"
+    (tmp_path / "f").write_bytes(b"x" * 4096)
+    (tmp_path / "sub").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        found = {
+            (it.how, it.path)
+            for it in read_open_files().below(bytes(tmp_path))
+            if it.pid == process.pid
+        }
+    finally:
+        process.communicate()
+    assert found >= {
+        ("works in", bytes(tmp_path)),
+        ("has mapped", bytes(tmp_path / "f")),
+        ("has open", bytes(tmp_path / "sub")),
+    }
+
+
+def test_deleted_files_count_under_their_old_names(tmp_path: Path) -> None:
+    proc = make_proc(tmp_path / "proc", opened=["/merged/abc/f (deleted)", "socket:[1]"])
+    held = list(read_open_files(proc).naming(b"abc"))
+    assert [(it.pid, it.path) for it in held] == [(PID, b"/merged/abc/f")]
+    assert list(read_open_files(proc).naming(b"ab")) == []
+
+
+def test_a_process_that_cannot_be_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc = make_proc(tmp_path / "proc", opened=["/a"])
+    real = os.readlink
+
+    def forbidden(path: bytes) -> bytes:
+        if path.endswith(b"fd/0"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "readlink", forbidden)
+    assert read_open_files(proc).unread == (PID,)
+    assert read_open_files(bytes(tmp_path / "nowhere")).unread
+
+
+# --- engines --------------------------------------------------------------------------------------
+
+
+def machine(at: Path, arguments: list[str]) -> tuple[Host, Path]:
+    """A machine with one dockerd, and the data root in the default place."""
+    process = at / "proc/77"
+    process.mkdir(parents=True)
+    (process / "root").symlink_to(at)
+    (process / "cmdline").write_bytes(b"".join(it.encode() + b"\0" for it in arguments))
+    (process / "environ").write_bytes(b"")
+    root = at / "var/lib/docker"
+    (root / "1000.1000").mkdir(parents=True)
+    (at / "srv/docker").mkdir(parents=True)
+    return Host(bytes(at)), root
+
+
+def test_an_engine_serves_what_it_was_told_to(tmp_path: Path) -> None:
+    host, root = machine(tmp_path, ["/usr/bin/dockerd"])
+    assert serving(host, bytes(root)) == [77]
+    assert serving(host, bytes(root / "1000.1000")) == [77]
+    assert serving(host, bytes(tmp_path / "srv/docker")) == []
+
+
+def test_an_engine_of_another_root_does_not_count(tmp_path: Path) -> None:
+    host, root = machine(tmp_path, ["dockerd", "--data-root=/srv/docker"])
+    assert serving(host, bytes(root)) == []
+    assert serving(host, bytes(tmp_path / "srv/docker")) == [77]
+
+
+# --- what an overlay shows ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def layers(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """An upper layer and two beneath."""
+    made = tuple(tmp_path / name for name in ("upper", "middle", "base"))
+    for place in made:
+        (place / "dir/sub").mkdir(parents=True)
+    (made[2] / "dir/sub/file").touch()
+    return made[0], made[1], made[2]
+
+
+def shown(layers: tuple[Path, Path, Path], path: str = "dir/sub/file") -> bool | None:
+    upper, *beneath = layers
+    parts = path.encode().split(b"/")
+    return shows_beneath(look(bytes(upper), parts), map(bytes, beneath), parts)
+
+
+def test_an_entry_beneath_shows(layers: tuple[Path, Path, Path]) -> None:
+    assert shown(layers) is True
+    assert shown(layers, "dir/sub") is True
+    assert shown(layers, "dir/nothing") is False
+    assert look(bytes(layers[0]), (b"dir", b"sub")) == Look(Seen.ENTRY)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_opaque_directory_hides_what_is_beneath(
+    layers: tuple[Path, Path, Path], which: int
+) -> None:
+    os.setxattr(layers[which] / "dir", "user.overlay.opaque", b"y")
+    assert shown(layers) is False
+    # The directory itself is no child of its own.
+    assert shown(layers, "dir") is True
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_in_the_way_hides_what_is_beneath(
+    layers: tuple[Path, Path, Path], which: int
+) -> None:
+    (layers[which] / "dir/sub").rmdir()
+    (layers[which] / "dir/sub").touch()
+    assert shown(layers) is False
+
+
+def test_whiteouts(layers: tuple[Path, Path, Path]) -> None:
+    white = layers[1] / "dir/sub/file"
+    white.touch()
+    os.setxattr(white, "user.overlay.whiteout", b"")
+    assert shown(layers) is False
+    # In the upper layer it is what goes: then the one beneath shows.
+    mine = layers[0] / "dir/sub/file"
+    mine.touch()
+    os.setxattr(mine, "user.overlay.whiteout", b"")
+    white.unlink()
+    assert look(bytes(layers[0]), (b"dir", b"sub", b"file")).seen is Seen.WHITEOUT
+    assert shown(layers) is True
+
+
+@AS_ROOT
+def test_whiteout_devices(layers: tuple[Path, Path, Path]) -> None:
+    os.mknod(layers[1] / "dir/sub/file", 0o20000, os.makedev(0, 0))
+    assert shown(layers) is False
+
+
+def test_a_renamed_directory_leaves_it_open(layers: tuple[Path, Path, Path]) -> None:
+    os.setxattr(layers[0] / "dir", "user.overlay.redirect", b"/old")
+    assert shown(layers) is None
+    assert shows_beneath(Look(Seen.UNKNOWN), (), (b"a",)) is None
