@@ -88,7 +88,7 @@ def _group(title: str, children: Iterable[Draft], *, opened: bool = False, tone:
 
 def _containers(store: Store, units: set[bytes]) -> Draft:
     held = {
-        container.owner.id: [
+        wording.unique(container.owner): [
             store.layers[name]
             for name in container.layers
             if store.layers[name].role in (Role.WRITABLE, Role.INIT)
@@ -97,7 +97,7 @@ def _containers(store: Store, units: set[bytes]) -> Draft:
     }
     return _group(
         "containers",
-        (_container(it, held[it.owner.id], units) for it in store.containers),
+        (_container(it, held[wording.unique(it.owner)], units) for it in store.containers),
         opened=True,
     )
 

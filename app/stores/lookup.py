@@ -102,7 +102,7 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Answer]:
     head = text.partition("/")[0]
     if token and token[1] in store.tokens.keys() | store.dangling.keys():
         yield _token(asked, token[1], store)
-    elif snapshot := _snapshot_named(text, store):
+    elif snapshot := snapshot_named(text, store):
         yield _layer(asked, snapshot, store)
     elif prefix:
         yield from _by_id(asked, prefix[1], store)
@@ -110,7 +110,7 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Answer]:
         yield _layer(asked, store.layers[head], store)
 
 
-def _snapshot_named(text: str, store: Store) -> Layer | None:
+def snapshot_named(text: str, store: Store) -> Layer | None:
     """The snapshot of a number, of a whole key, or of a database's full name of it."""
     found = SNAPSHOT.fullmatch(text)
     name = directory_id(found[1] or USUAL, found[2] or found[3]) if found else ""

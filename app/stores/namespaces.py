@@ -50,7 +50,7 @@ def names_by_digest(reading: ContainerdReading, namespace: str, digest: str) -> 
     """The names of an image that end in ``@digest``, as Docker shows them; no made-up ones.
 
     An image without any name goes by ``moby-dangling@sha256:...`` (moby daemon/containerd/
-    image_delete.go, danglingImageName).
+    soft_delete.go danglingImageName).
     """
     names = sorted(reading.namespaces[namespace].images.items())
     return tuple(

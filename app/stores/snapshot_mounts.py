@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.stores.containerd import ContainerdReading
@@ -50,7 +50,15 @@ class LiveSnapshots:
 
 def find_live_snapshots(mounts: Sequence[Mount], reading: ContainerdReading) -> LiveSnapshots:
     """Match every mount against the snapshots of one containerd root."""
-    matcher = _Matcher(reading)
+    homes = {it.name: it.home for it in reading.snapshotters}
+    return match_snapshots(mounts, reading.root, homes, reading.graph.directories)
+
+
+def match_snapshots(
+    mounts: Sequence[Mount], root: bytes, homes: Mapping[str, bytes], known: Collection[str]
+) -> LiveSnapshots:
+    """The same, of the snapshots with these ids; ``homes`` are their directories by snapshotter."""
+    matcher = _Matcher(root, homes, known)
     uses: dict[str, dict[tuple[str, str], Use]] = {}
     holders: dict[str, Holder] = {}
     for mount in mounts:
@@ -59,8 +67,8 @@ def find_live_snapshots(mounts: Sequence[Mount], reading: ContainerdReading) -> 
             use = Use(mount.point, as_what, source)
             # One overlay seen from several namespaces is one use; "/" is the container's own view.
             key = (os.fsdecode(mount.point) if as_what is BIND else mount.device, as_what)
-            known = uses.setdefault(name, {}).get(key)
-            if known is None or (known.point == b"/" and mount.point != b"/"):
+            earlier = uses.setdefault(name, {}).get(key)
+            if earlier is None or (earlier.point == b"/" and mount.point != b"/"):
                 uses[name][key] = use
             holder = _holder(mount, source)
             if holder and as_what is not LOWER:
@@ -79,11 +87,11 @@ def _holder(mount: Mount, source: str) -> Holder | None:
 class _Matcher:
     """Tells which snapshots of one containerd root a mount uses."""
 
-    def __init__(self, reading: ContainerdReading) -> None:
-        self._known = reading.graph.directories.keys()
-        self._root = os.path.realpath(reading.root)
-        self._names = [it.name for it in reading.snapshotters]
-        self._devices = {it.name: _device(it.home) for it in reading.snapshotters}
+    def __init__(self, root: bytes, homes: Mapping[str, bytes], known: Collection[str]) -> None:
+        self._known = known
+        self._root = os.path.realpath(root)
+        self._names = list(homes)
+        self._devices = {name: _device(home) for name, home in homes.items()}
         self._roots: dict[bytes, bool] = {}
 
     def matches(self, mount: Mount) -> Iterator[tuple[str, str]]:
