@@ -132,6 +132,7 @@ def print_report(options: argparse.Namespace) -> int:
         paper.line()
         report.layers(paper, inventory.layers[: options.top], order)
         paper.line()
+        report.images(paper, inventory.images[: options.top], order)
         report.others(paper, inventory.others[: options.top], order)
         report.sums(paper, inventory, options.top)
     report.complaints(_problems(found))

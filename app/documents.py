@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.cleanup.plan import Plan
-from app.inventory import HotRow, Inventory, LayerRow, OtherRow, Sums
+from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow, Sums
 from app.model import (
     AS_LAST_SAVED,
     Evidence,
@@ -21,6 +21,7 @@ from app.model import (
     Owner,
     Problem,
     Reference,
+    Snapshot,
     Store,
     Usage,
 )
@@ -48,6 +49,7 @@ def owner(it: Owner) -> Document:
         "image": it.image,
         "tags": list(it.tags),
         "compose": {"project": it.compose_project, "service": it.compose_service},
+        "namespace": it.namespace,
     }
 
 
@@ -70,6 +72,19 @@ def layer_head(it: Layer) -> Document:
         "mounted": bool(it.mounts),
         "active": it.active,
         "note": it.note,
+        "snapshot": snapshot(it.snapshot) if it.snapshot else None,
+    }
+
+
+def snapshot(it: Snapshot) -> Document:
+    """What containerd knows of a layer; ``recorded`` is null unless it is committed."""
+    recorded = it.recorded
+    return {
+        "key": it.key,
+        "namespace": it.namespace,
+        "snapshotter": it.snapshotter,
+        "kind": it.kind,
+        "recorded": {"bytes": recorded.bytes, "inodes": recorded.inodes} if recorded else None,
     }
 
 
@@ -77,7 +92,7 @@ def answer(it: Answer) -> Document:
     """One answer of ``which``."""
     return {
         "path": os.fsdecode(it.path),
-        "store": it.store.root.driver if it.store else None,
+        "store": _store(it),
         "data_root": os.fsdecode(it.store.root.path) if it.store else None,
         "layer": layer_head(it.layer) if it.layer else None,
         "owners": [owner(one) for one in it.owners],
@@ -85,6 +100,13 @@ def answer(it: Answer) -> Document:
         "evidence": [evidence(one) for one in it.evidence],
         "note": it.note,
     }
+
+
+def _store(it: Answer) -> str | None:
+    """The driver or snapshotter that keeps the layer; the data root's where it is in none."""
+    if it.layer and it.layer.snapshot:
+        return it.layer.snapshot.snapshotter
+    return it.store.root.driver if it.store else None
 
 
 def usage(it: Usage) -> Document:
@@ -117,12 +139,30 @@ def other(row: OtherRow) -> Document:
     }
 
 
+def image(row: ImageRow) -> Document:
+    """An image: its layers unpacked, its blobs as containerd keeps them, its own part of each."""
+    return {
+        **owner(row.image.owner),
+        "data_root": os.fsdecode(row.store.root.path),
+        "layers": [name for name in row.image.layers if name],
+        "blobs": list(row.image.blobs),
+        "unpacked": usage(row.unpacked),
+        "unpacked_own": usage(row.unpacked_own),
+        "compressed": usage(row.compressed),
+        "compressed_own": usage(row.compressed_own),
+    }
+
+
 def sums(it: Sums) -> Document:
-    """What the rows of each sort take together; ``rest`` are Docker's own files."""
+    """What the rows of each sort take together; ``rest`` are Docker's own files.
+
+    ``blobs`` are those of all images, and of none.
+    """
     return {
         "layers": usage(it.layers),
         "volumes": usage(it.volumes),
         "containers": usage(it.containers),
+        "blobs": usage(it.blobs),
         "rest": usage(it.rest),
     }
 
@@ -154,6 +194,8 @@ def data_root(store: Store) -> Document:
         "image_store": store.root.image_store.value,
         "found_by": store.root.found_by,
         "engine": store.root.engine_url or None,
+        "containerd": os.fsdecode(store.root.containerd) or None,
+        "namespace": store.root.namespace,
         "witnesses": store.witnesses,
         "problems": [problem(it) for it in store.problems],
     }
@@ -176,6 +218,7 @@ def report(
         "filesystems": [filesystem(it) for it in filesystems],
         "layers": [layer(row) for row in inventory.layers[:top]],
         "others": [other(row) for row in inventory.others[:top]],
+        "images": [image(row) for row in inventory.images[:top]],
         "sums": sums(inventory.sums),
         "total": usage(total),
         "unreadable": total.unreadable,

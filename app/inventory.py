@@ -6,10 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.model import Container, Layer, Owner, Store, Usage, Volume
+from app.model import Blob, Container, ImageInfo, Layer, Owner, Store, Usage, Volume
 from app.outline import wording
-from app.outline.figures import Figures
+from app.outline.figures import Figures, add
 from app.outline.order import Column, Order
+from app.outline.units import blobs_of, parts_of
 from app.scan.hot import HotSpot, hot_spots
 from app.stores.lookup import Answer, lookup
 from app.text import short_id
@@ -62,6 +63,26 @@ class OtherRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageRow:
+    """An image: what its layers take, and its blobs in containerd's content store, compressed.
+
+    The ``own`` parts are those that no other image has.
+    """
+
+    store: Store
+    image: ImageInfo
+    unpacked: Usage
+    unpacked_own: Usage
+    compressed: Usage
+    compressed_own: Usage
+
+    @property
+    def label(self) -> str:
+        """Its first tag, or its id."""
+        return wording.image_label(self.image.owner)
+
+
+@dataclass(frozen=True, slots=True)
 class HotRow:
     """A directory that holds much by itself: ``own`` is without its subdirectories.
 
@@ -80,11 +101,15 @@ class HotRow:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What the rows of each sort take together, hard links once; ``rest`` is Docker's own."""
+    """What the rows of each sort take together, hard links once; ``rest`` is Docker's own.
+
+    ``blobs`` is containerd's content store.
+    """
 
     layers: Usage
     volumes: Usage
     containers: Usage
+    blobs: Usage
     rest: Usage
     total: Usage
 
@@ -95,6 +120,7 @@ class Inventory:
 
     layers: tuple[LayerRow, ...]
     others: tuple[OtherRow, ...]
+    images: tuple[ImageRow, ...]
     sums: Sums
 
 
@@ -111,10 +137,34 @@ def take_inventory(stores: Sequence[Store], figures: Figures, order: Order) -> I
         for holder in _holders(store)
         if (usage := figures.of((_place(holder),)))
     ]
-    sums = _sums(layers, others, figures)
+    figures.know(parts_of(stores), {})
+    images = [_image(store, image, figures) for store in stores for image in store.images]
+    images.sort(key=lambda row: _key(order, _together(row), row.label, row.image.owner.id))
+    sums = _sums(layers, others, {blobs_of(store) for store in stores}, figures)
     layers.sort(key=lambda row: _key(order, row.usage, row.label, row.layer.id))
     others.sort(key=lambda row: _key(order, row.usage, row.label, row.owner.id))
-    return Inventory(tuple(layers), tuple(others), sums)
+    return Inventory(tuple(layers), tuple(others), tuple(images), sums)
+
+
+def _image(store: Store, image: ImageInfo, figures: Figures) -> ImageRow:
+    layers = [store.layers[name] for name in dict.fromkeys(image.layers) if name in store.layers]
+    blobs = [store.blobs[digest] for digest in image.blobs if digest in store.blobs]
+
+    def usage(parts: Sequence[Layer | Blob]) -> Usage:
+        return figures.of(tuple(part.path for part in parts)) or Usage(partial=True)
+
+    return ImageRow(
+        store,
+        image,
+        usage(layers),
+        usage([layer for layer in layers if wording.only_owner(layer, image)]),
+        usage(blobs),
+        usage([blob for blob in blobs if wording.only_owner(blob, image)]),
+    )
+
+
+def _together(row: ImageRow) -> Usage:
+    return add(row.unpacked, row.compressed)
 
 
 def _holders(store: Store) -> Iterator[Volume | Container]:
@@ -132,7 +182,9 @@ def _key(order: Order, usage: Usage, label: str, id_: str) -> tuple[int, bool, s
     return figure, not label, label.casefold(), id_
 
 
-def _sums(layers: list[LayerRow], others: list[OtherRow], figures: Figures) -> Sums:
+def _sums(
+    layers: list[LayerRow], others: list[OtherRow], blobs: set[bytes], figures: Figures
+) -> Sums:
     named = {row.layer.path for row in layers}
     volumes = {row.path for row in others if isinstance(row.holder, Volume)}
     containers = {row.path for row in others if isinstance(row.holder, Container)}
@@ -145,7 +197,8 @@ def _sums(layers: list[LayerRow], others: list[OtherRow], figures: Figures) -> S
         together(named.__contains__),
         together(volumes.__contains__),
         together(containers.__contains__),
-        together(lambda unit: unit not in named | volumes | containers),
+        together(blobs.__contains__),
+        together(lambda unit: unit not in named | volumes | containers | blobs),
         together(lambda _: True),
     )
 

@@ -29,7 +29,10 @@ AS_LAST_SAVED = " (as last saved)"
 
 
 class Kind(str, Enum):
-    """What an Owner or a Reference is. ``LAYER`` and ``MOUNT`` only ever refer, they never own."""
+    """What an Owner or a Reference is. ``LAYER`` and ``MOUNT`` only ever refer, they never own.
+
+    A ``LEASE`` of containerd owns what nothing else holds any more.
+    """
 
     CONTAINER = "container"
     IMAGE = "image"
@@ -38,6 +41,7 @@ class Kind(str, Enum):
     LOG = "log"
     LAYER = "layer"
     MOUNT = "mount"
+    LEASE = "lease"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Owner:
     ``name`` is a container's name without the leading slash, an image's first tag, a cache
     record's description or a volume's name; it can be empty. ``tags`` are all tags of an image.
     ``state`` is the engine's word for a container (``running``, ``exited``, ``created``, ...).
+    ``namespace`` is containerd's, where it is not the Docker engine's own (``k8s.io``).
     """
 
     kind: Kind
@@ -79,6 +84,7 @@ class Owner:
     tags: tuple[str, ...] = ()
     compose_project: str = ""
     compose_service: str = ""
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,9 @@ class DataRoot:
     uses now; where both left data and nobody can tell, it is ``UNDECIDED``. ``found_by`` says in
     words how the root was found. ``engine_url`` is set when a live engine serves this root.
     ``nested`` are userns-remapped roots (``<uid>.<gid>``) below it, each a DataRoot of its own.
+    ``containerd`` is the root directory of the containerd that keeps layers for it, empty where
+    there is none; it may lie inside ``path``, or be the same where no Docker uses it.
+    ``namespace`` is the one in which that containerd keeps this engine's things.
     """
 
     path: bytes
@@ -157,15 +166,49 @@ class DataRoot:
     found_by: str
     engine_url: str = ""
     nested: tuple[bytes, ...] = ()
+    containerd: bytes = b""
+    namespace: str = ""
+
+    @property
+    def places(self) -> tuple[bytes, ...]:
+        """The directories that together hold everything of this root; none lies in another."""
+        if not self.containerd or within(self.containerd, self.path):
+            return (self.path,)
+        return (self.path, self.containerd)
+
+
+def within(path: bytes, directory: bytes) -> bool:
+    """Whether ``path`` is ``directory`` or lies below it, by their spelling."""
+    return path == directory or path.startswith(directory.rstrip(b"/") + b"/")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What containerd's snapshotter knows of a layer directory.
+
+    ``key`` is its name within ``namespace``: a container's id, an image layer's chain id, a
+    build-cache record's. ``kind`` is ``active``, ``committed`` or ``view``. ``recorded`` is what
+    ``fs`` took when it was committed, in allocated bytes and inodes, directories included
+    (containerd core/snapshots/storage/bolt.go, continuity fs/du_unix.go); None of all others.
+    """
+
+    key: str
+    namespace: str
+    snapshotter: str
+    kind: str
+    recorded: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One directory of a store, with its answer: role, owners, references, and the evidence.
 
+    ``id`` is the directory's name, of a snapshot ``snapshots/<number>``.
+
     ``parents`` are the ids of the layers below, nearest first. ``mounts`` are the mount points
     where it is live, in any mount namespace. ``note`` is one sentence where something is unusual
-    (why a role is unknown, "being created?", a leftover), else empty.
+    (why a role is unknown, "being created?", a leftover), else empty. ``snapshot`` is set where
+    containerd keeps the layer and knows it.
     """
 
     id: str
@@ -178,6 +221,12 @@ class Layer:
     mounts: tuple[bytes, ...] = ()
     active: bool = True
     note: str = ""
+    snapshot: Snapshot | None = None
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether containerd keeps it, known to its databases or not."""
+        return "/" in self.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +250,26 @@ class ImageInfo:
     """An image with its layers, base first. ``layers`` has "" where a directory is missing.
 
     ``digests`` are its names by digest (``repository@sha256:...``), which keep it as tags do.
+    ``blobs`` are the digests of its parts in containerd's content store: index, manifests, configs,
+    compressed layers.
     """
 
     owner: Owner
     layers: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     digests: tuple[str, ...] = ()
+    blobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One file of containerd's content store; ``owners`` are the images that consist of it."""
+
+    digest: str
+    path: bytes
+    usage: Usage
+    owners: tuple[Owner, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +311,8 @@ class Store:
 
     ``layers`` is keyed by directory name. ``tokens`` maps an ``l/`` token to its directory name.
     ``dangling`` maps an ``l/`` token whose directory is
-    gone to the path it points to. ``witnesses`` says in words who answered (``disk and engine``,
-    ``disk alone: ...``).
+    gone to the path it points to. ``blobs`` are keyed by digest. ``witnesses`` says in words who
+    answered (``disk and engine``, ``disk alone: ...``).
     """
 
     root: DataRoot
@@ -260,5 +323,6 @@ class Store:
     cache: tuple[CacheEntry, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
     dangling: dict[str, bytes] = field(default_factory=dict)
+    blobs: dict[str, Blob] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     witnesses: str = ""

@@ -11,7 +11,16 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.plan import Action, Plan, Step, Wish
-from app.cleanup.world import Doubt, World, held_only_by, listed, of_layers, refused, silent
+from app.cleanup.world import (
+    Doubt,
+    World,
+    collected,
+    held_only_by,
+    listed,
+    of_layers,
+    refused,
+    silent,
+)
 from app.model import CacheEntry, Kind, Layer, Reference
 
 _ID = re.compile(r"[0-9a-z]{25}")
@@ -87,7 +96,7 @@ def _against(
 ) -> Iterator[Doubt]:
     if words := _mounted(world, layer, going, entries):
         yield words, "wait until the build has ended; one that was killed ends with its process"
-    names = {layer.id, *(entries[it].layer for it in going if it in entries)} - {""}
+    names = _directories(world, layer, going, entries)
     yield from world.mounted_inside(world.layers(sorted(names)))
     if world.silence:
         yield silent(world, "build-cache records"), "start the engine, then ask again"
@@ -117,9 +126,22 @@ def _unlisted(going: Iterable[str], entries: dict[str, CacheEntry]) -> Iterator[
             yield id_
 
 
+def _directories(
+    world: World, layer: Layer, going: set[str], entries: dict[str, CacheEntry]
+) -> set[str]:
+    """The layers of these records: their data, and the views through which it is read."""
+    owned = {
+        it.id
+        for it in world.store.layers.values()
+        if any(owner.kind is Kind.BUILD_CACHE and owner.id in going for owner in it.owners)
+    }
+    known = {entries[it].layer for it in going if it in entries}
+    return ({layer.id} | owned | known) - {""}
+
+
 def _mounted(world: World, layer: Layer, going: set[str], entries: dict[str, CacheEntry]) -> str:
     """A live mount of any directory that would go, whatever the engine says of its use."""
-    names = {layer.id, *(entries[it].layer for it in going if it in entries)} - {""}
+    names = _directories(world, layer, going, entries)
     for name in sorted(names):
         for use in world.uses(name):
             return f"{name} is mounted now at {use.point.decode(errors='surrogateescape')}"
@@ -133,7 +155,7 @@ def _references(
         name = entries[id_].owner.name if id_ in entries else ""
         why = "it goes: this is its snapshot" if id_ in owners else "it goes: it is built on it"
         yield Reference(Kind.BUILD_CACHE, id_, name, why)
-    names = {layer.id, *(entries[it].layer for it in going if it in entries)} - {""}
+    names = _directories(world, layer, going, entries)
     touched = list(world.layers(sorted(names)))
     kinds = (Kind.CONTAINER, Kind.IMAGE, Kind.MOUNT, Kind.LAYER)
     yield from (it for it in of_layers(touched, kinds) if it.id not in names)
@@ -148,3 +170,4 @@ def _consequences(
     if layer.id not in {it.id for it in freed}:
         yield "the layer stays, for something else holds it too: this frees nothing of it"
     yield "the next build runs these steps again"
+    yield from collected(freed)

@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import Settings, read_settings
 from app.cleanup.volumes import unknown_users
-from app.cleanup.world import Doubt, World, held_only_by, named, of_layers, refused, silent
-from app.model import Container, Kind, Owner, Reference, Role, Volume
+from app.cleanup.world import (
+    Doubt,
+    World,
+    collected,
+    held_only_by,
+    named,
+    of_layers,
+    refused,
+    silent,
+)
+from app.model import Container, Kind, Layer, Owner, Reference, Role, Volume
 
 #: States in which nothing of a container runs; any other word counts as alive.
 STOPPED = ("exited", "created", "dead", "not running")
@@ -17,6 +27,11 @@ _START = (
     "start the engine, then ask again; single files inside a stopped container's layer can be "
     "removed without it"
 )
+
+
+def word_of_layer(layer: Layer) -> str:
+    """The same for a layer; a snapshot has no digits but its number."""
+    return layer.id if layer.is_snapshot else word_of(layer.id)
 
 
 def is_stopped(owner: Owner) -> bool:
@@ -31,6 +46,8 @@ def word_of(id_: str) -> str:
 
 def plan_container(wish: Wish, world: World, id_: str) -> Plan:
     """Remove the container with this id through the engine."""
+    if wish.namespace:
+        return not_dockers(wish, f"container {id_[:12]}", wish.namespace)
     container = world.container(id_)
     if container is None:
         return refused(wish, f"container {id_[:12]}", "there is no such container (any more)")
@@ -142,6 +159,7 @@ def _consequences(
         yield "its image was removed before: the layers that only it still keeps go with it"
     if owner.compose_project:
         yield f"it belongs to compose project {owner.compose_project}, which may make it anew"
+    yield from collected(world.layers(container.layers))
 
 
 def _references(world: World, container: Container, takes: bool) -> tuple[Reference, ...]:

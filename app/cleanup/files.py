@@ -17,7 +17,8 @@ from app.cleanup.overlay_mount import entrance, mounted_at
 from app.cleanup.places import Reached, path_of, reach, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.shell import remove
-from app.cleanup.world import Doubt, World, listed, named, of_layers, refused
+from app.cleanup.snapshots import files_doubt, maybe_mounted
+from app.cleanup.world import Doubt, World, contents, listed, named, of_layers, refused
 from app.model import AS_LAST_SAVED, Evidence, Kind, Layer, Owner, Reference, Role
 from app.stores.containers import ALIVE
 from app.stores.live import LOWER
@@ -34,7 +35,7 @@ _UNREADABLE: Doubt = ("its layer could not be read there", "run whodiff as root"
 
 
 def plan_file(wish: Wish, world: World, layer: Layer, names: Sequence[bytes]) -> Plan:
-    """Remove what lies at ``names`` below the layer's ``diff`` (or its live ``merged``)."""
+    """Remove what lies at ``names`` below the layer's ``diff`` (``fs``), or its live mount."""
     inside = "/" + os.fsdecode(b"/".join(names))
     if layer.role is not Role.WRITABLE:
         why, instead = _never(layer)
@@ -48,9 +49,12 @@ def plan_file(wish: Wish, world: World, layer: Layer, names: Sequence[bytes]) ->
     if world.unseen_mounts:
         why = f"nobody can tell where its layer is mounted: {world.unseen_mounts}"
         return _refused(wish, layer, inside, why, "run whodiff as root")
-    upper = look(os.path.join(layer.path, b"diff"), names)
-    beneath = [os.path.join(it.path, b"diff") for it in world.layers(layer.parents)]
-    shows = None if "" in layer.parents else shows_beneath(upper, beneath, names)
+    if layer.is_snapshot and (odd := files_doubt(world, layer)):
+        return _refused(wish, layer, inside, *odd)
+    upper = look(contents(layer), names)
+    beneath = [contents(it) for it in world.layers(layer.parents)]
+    whole = all(name in world.store.layers for name in layer.parents)
+    shows = shows_beneath(upper, beneath, names) if whole else None
     case = _Case(wish, world, layer, owners[0], tuple(names), inside, upper, shows)
     return case.live() if world.uses(layer.id) else case.stopped()
 
@@ -148,12 +152,10 @@ class _Case:
     # Not mounted.
 
     def stopped(self) -> Plan:
-        """In the layer's own ``diff``, for nothing has it mounted."""
+        """In the layer's own ``diff``, of a snapshot ``fs``, for nothing has it mounted."""
         if reason := next(self._against_stopped(), None):
             return self.refused(*reason)
-        found = reach_in_root(
-            self.world.path(), (b"overlay2", os.fsencode(self.layer.id), b"diff", *self.names)
-        )
+        found = self._reach_stopped()
         notes = []
         if self.shows:
             notes.append("a layer beneath holds it as well: the container sees that copy again")
@@ -162,6 +164,14 @@ class _Case:
         evidence = Evidence("/proc/*/mountinfo", "its layer is mounted in no namespace")
         sure = is_stopped(self.owner)
         return self._plan(found, notes, evidence, typed=not sure, frees=self._measured())
+
+    def _reach_stopped(self) -> Reached:
+        root = self.world.store.root
+        if self.layer.is_snapshot:
+            above = os.path.relpath(contents(self.layer), root.containerd).split(b"/")
+            return reach_in_root(root.containerd, (*above, *self.names))
+        place = (b"overlay2", os.fsencode(self.layer.id), b"diff", *self.names)
+        return reach_in_root(root.path, place)
 
     def _against_stopped(self) -> Iterator[Doubt]:
         state = self.owner.state
@@ -173,6 +183,8 @@ class _Case:
         if state not in STOPPED and not state.endswith(AS_LAST_SAVED):
             yield f"the container is {state or 'in a state that nobody knows'}", "look again"
         yield from self.world.mounted_inside([self.layer])
+        if self.layer.is_snapshot:
+            yield from maybe_mounted(self.world, self.layer)
         if self.upper.seen is Seen.UNKNOWN:
             yield _UNREADABLE
         if self.upper.seen is Seen.WHITEOUT:
@@ -191,7 +203,7 @@ class _Case:
     # Both.
 
     def _measured(self) -> Frees:
-        path = os.path.join(self.layer.path, b"diff", *self.names)
+        path = os.path.join(contents(self.layer), *self.names)
         return self.world.frees([path])
 
     def _plan(
@@ -218,5 +230,5 @@ class _Case:
             consequences=(lost, *notes),
             references=(owner, *of_layers([self.layer], (Kind.MOUNT,))),
             evidence=(evidence, *self.layer.evidence),
-            filesystem=os.path.join(self.layer.path, b"diff"),
+            filesystem=contents(self.layer),
         )

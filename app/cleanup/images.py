@@ -10,11 +10,23 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from app.cleanup.containers import word_of
+from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
-from app.cleanup.world import Doubt, World, held_only_by, listed, named, of_layers, refused, silent
+from app.cleanup.world import (
+    Doubt,
+    World,
+    collected,
+    held_only_by,
+    listed,
+    named,
+    of_layers,
+    refused,
+    silent,
+)
 from app.model import Container, ImageInfo, Kind, Layer, Reference, Role
 from app.stores.files import Damage, Folder
+from app.text import size
 
 _SHA256 = "sha256:"
 _START = "start the engine, then ask again"
@@ -26,6 +38,8 @@ _KEPT = (
 
 def plan_image(wish: Wish, world: World, id_: str) -> Plan:
     """Remove one image, by all its names."""
+    if wish.namespace:
+        return not_dockers(wish, f"image {word_of(id_)}", wish.namespace)
     image = _images(world).get(id_)
     if image is None:
         return refused(wish, f"image {word_of(id_)}", "there is no such image (any more)")
@@ -42,6 +56,9 @@ def plan_image_layer(wish: Wish, world: World, layer: Layer) -> Plan:
     users = [it for it in layer.references if it.kind is Kind.CONTAINER]
     if not above:
         why, instead = _KEPT, "pull or load an image that has it, then remove that image"
+        if layer.is_snapshot:
+            why = "no image holds this layer any more, and something else keeps it"
+            instead = "see what refers to it: when that is gone, containerd removes it by itself"
         if users:
             why = "no image holds this layer any more; a container stands on it"
             instead = f"remove {_names(users)} first: the engine then removes the layer by itself"
@@ -85,12 +102,16 @@ def _plan(
         # The engine's notes on the image itself go as well.
         frees=Frees(total.bytes, total.inodes, least=True),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
-        word=word_of(layer.id if layer else images[0].owner.id) if typed else "",
+        word=_word(images, layer) if typed else "",
         consequences=tuple(family.consequences(going, layer)),
         references=references,
         evidence=evidence,
         filesystem=world.path(),
     )
+
+
+def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
+    return word_of_layer(layer) if layer else word_of(images[0].owner.id)
 
 
 def _against(world: World, family: _Family) -> Iterator[Doubt]:
@@ -209,7 +230,22 @@ class _Family:
         stays = len(total - {it.id for it in going})
         if stays:
             yield f"{stays} of {len(total)} layers stay, for something else holds them too"
+        yield from self._of_blobs()
+        yield from collected(going)
         yield "it must be pulled, loaded or built again to be used again"
+
+    def _of_blobs(self) -> Iterator[str]:
+        """What only these images have in the content store; a build or a lease may keep it."""
+        blobs = [
+            blob.usage.bytes
+            for blob in self.world.store.blobs.values()
+            if blob.owners and all(not it.namespace and it.id in self.gone for it in blob.owners)
+        ]
+        if blobs:
+            yield (
+                f"its compressed parts in the content store, {size(sum(blobs))}, go too, where "
+                "nothing else keeps them; they are not in what it frees"
+            )
 
 
 def _references(image: ImageInfo) -> tuple[str, ...]:
@@ -223,7 +259,8 @@ def _references(image: ImageInfo) -> tuple[str, ...]:
 
 
 def _images(world: World) -> Mapping[str, ImageInfo]:
-    return {image.owner.id: image for image in world.store.images}
+    """The engine's; the same image in another namespace of containerd is another one."""
+    return {image.owner.id: image for image in world.store.images if not image.owner.namespace}
 
 
 def _users(
@@ -239,6 +276,8 @@ def _users(
         if it.kind is Kind.CONTAINER
     }
     for container in world.store.containers:
+        if container.owner.namespace:
+            continue
         if container.image_id in ids or container.owner.id in standing:
             yield container
 

@@ -63,6 +63,8 @@ def plan_unreferenced(wish: Wish, world: World, layer: Layer) -> Plan:
 
 
 def _against(world: World, layer: Layer) -> Iterator[Doubt]:
+    if layer.is_snapshot:
+        yield "it is a snapshot, and those containerd alone removes", "leave it to containerd"
     if layer.role is not Role.UNREFERENCED or layer.owners or not layer.active:
         yield f"it is {layer.role.value}", "see what `whodiff which` says of it"
     if layer.mounts:

@@ -10,11 +10,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.cleanup.world import World
+from app.cleanup.world import World, contents
 from app.model import Layer
 from app.stores.mounts import Mount, read_own
-
-_DIFF = b"diff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +31,13 @@ def overlays_of(world: World, layer: Layer) -> tuple[Mount, ...]:
 def entrance(world: World, layer: Layer) -> Entrance | None:
     """A way in: a mount point that we see ourselves, else the root of a process inside."""
     for mount in read_own(world.proc):
+        if layer.is_snapshot and mount.point != _engines_point(world, layer):
+            continue
         if _is_upper(mount, layer) and mount.root == b"/" and _leads_to(mount.point, mount):
             return Entrance(mount.point, "/proc/self/mountinfo")
+    if layer.is_snapshot:
+        # In another namespace the same path may be another containerd's.
+        return None
     for mount in overlays_of(world, layer):
         base = b"/proc/%d/root" % mount.pid
         if mount.point == b"/" and mount.root == b"/" and _leads_to(base, mount):
@@ -45,7 +48,8 @@ def entrance(world: World, layer: Layer) -> Entrance | None:
 def mounted_at(world: World, layer: Layer, names: Sequence[bytes]) -> Iterator[bytes]:
     """Mount points at, below or above ``names`` inside the container, as paths inside it."""
     inside = b"/".join(names) + b"/"
-    for overlay in overlays_of(world, layer):
+    is_upper = _may_be_upper if layer.is_snapshot else _is_upper
+    for overlay in (mount for mount in world.mounts if is_upper(mount, layer)):
         top = overlay.point.rstrip(b"/") + b"/"
         for mount in world.mounts:
             if mount.namespace != overlay.namespace or not mount.point.startswith(top):
@@ -57,16 +61,29 @@ def mounted_at(world: World, layer: Layer, names: Sequence[bytes]) -> Iterator[b
 
 def _is_upper(mount: Mount, layer: Layer) -> bool:
     """By the directory itself; a relative option counts where the mount lies in the layer."""
-    parts = mount.upper.rstrip(b"/").split(b"/")
-    if mount.fstype != "overlay" or parts[-2:] != [os.path.basename(layer.path), _DIFF]:
+    if not _may_be_upper(mount, layer):
         return False
-    ours = os.path.join(layer.path, _DIFF)
     if not mount.upper.startswith(b"/"):
-        return True
+        return not layer.is_snapshot
     try:
-        return os.path.samefile(mount.upper, ours)
+        return os.path.samefile(mount.upper, contents(layer))
     except OSError:
         return False
+
+
+def _may_be_upper(mount: Mount, layer: Layer) -> bool:
+    """By the last names alone: of snapshots, whose numbers every containerd has, that is a maybe.
+
+    Whatever is mounted inside such an overlay counts as if it were inside the snapshot's.
+    """
+    parts = mount.upper.rstrip(b"/").split(b"/")
+    return mount.fstype == "overlay" and parts[-2:] == contents(layer).split(b"/")[-2:]
+
+
+def _engines_point(world: World, layer: Layer) -> bytes:
+    """Where the engine mounts a container's snapshot (moby daemon/snapshotter/mount.go)."""
+    it = layer.snapshot
+    return os.path.realpath(world.path("rootfs", it.snapshotter, it.key)) if it else b""
 
 
 def _leads_to(path: bytes, mount: Mount) -> bool:

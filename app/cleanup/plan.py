@@ -32,7 +32,8 @@ class Wish:
     absolute path of anything else. ``root`` is the data root. ``device`` and ``inode`` are those
     that were seen when the path was chosen on the screen, 0 where it was typed: what lies there now
     must be the same. ``anonymous_volumes``: they go with their container. ``insisted``: the user
-    has been told that nothing will be freed, and asked again.
+    has been told that nothing will be freed, and asked again. ``namespace`` is containerd's, where
+    the container or image is not the engine's own: another one may have the same id.
     """
 
     subject: Subject
@@ -43,6 +44,7 @@ class Wish:
     inode: int = 0
     anonymous_volumes: bool = False
     insisted: bool = False
+    namespace: str = ""
 
 
 class Action(str, Enum):

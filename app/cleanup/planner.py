@@ -19,12 +19,15 @@ from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured
 from app.cleanup.places import Unreachable, reach, reach_in_root
 from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.snapshots import part_of_snapshot, refused_blob, refused_snapshot
 from app.cleanup.volumes import plan_inside, plan_volume
 from app.cleanup.wishes import wish_for
 from app.cleanup.world import World, listed, named, refused
 from app.model import Kind, Layer, Role
+from app.stores.content import CONTENT
 from app.stores.engine import EngineError
 from app.stores.recognise import RootError
+from app.stores.snapshotter import PREFIX, SNAPSHOTS, directory_id
 from app.stores.survey import Request, Survey, survey
 
 __all__ = ["Measure", "fresh_plan", "make_plan", "measured", "wish_for"]
@@ -94,32 +97,42 @@ def _plan(wish: Wish, world: World) -> Plan:
             return plan_image(wish, world, wish.id)
         case Subject.VOLUME:
             return plan_volume(wish, world, wish.id)
-    inside = _names(wish, world)
+    inside = _inside(wish, world)
     if inside is None:
         return refused(wish, os.fsdecode(wish.path), "it does not lie in the data root")
-    plan = _plan_path(wish, world, inside)
-    if plan.allowed and not _is_as_seen(wish, world, inside):
+    base, names = inside
+    theirs = base == world.store.root.containerd
+    plan = _plan_containerd(wish, world, names) if theirs else _plan_path(wish, world, names)
+    if plan.allowed and not _is_as_seen(wish, base, names):
         words = "something else lies there now than when it was chosen"
         return refused(wish, plan.title, words, "look again", references=plan.references)
     return plan if plan.path else replace(plan, path=wish.path)
 
 
-def _names(wish: Wish, world: World) -> tuple[bytes, ...] | None:
-    """The names below the data root, None where the path does not lie there as it is written."""
-    top = world.path().rstrip(b"/") + b"/"
-    names = tuple(wish.path[len(top) :].rstrip(b"/").split(b"/"))
-    odd = any(name in (b"", b".", b"..") or b"\0" in name for name in names)
-    return None if odd or not wish.path.startswith(top) else names
+def _inside(wish: Wish, world: World) -> tuple[bytes, tuple[bytes, ...]] | None:
+    """The data root or its containerd's (which may lie in it), and the names from there on.
+
+    None where the path does not lie there as it is written.
+    """
+    root = world.store.root
+    for base in filter(None, (root.containerd, root.path)):
+        top = base.rstrip(b"/") + b"/"
+        names = tuple(wish.path[len(top) :].rstrip(b"/").split(b"/"))
+        odd = any(name in (b"", b".", b"..") or b"\0" in name for name in names)
+        if wish.path.startswith(top):
+            return None if odd else (base, names)
+    return None
 
 
-def _is_as_seen(wish: Wish, world: World, names: tuple[bytes, ...]) -> bool:
+def _is_as_seen(wish: Wish, base: bytes, names: tuple[bytes, ...]) -> bool:
     if not wish.inode:
         return True
-    if names[0] == b"overlay2" and names[2:3] == (b"merged",) and len(names) > 3:
+    mounted = names[0] == b"overlay2" and names[2:3] == (b"merged",)
+    if (mounted or names[0] == b"rootfs") and len(names) > 3:
         # It was seen through the mount.
-        seen = reach(world.path(*names[:3]), names[3:]).status
+        seen = reach(os.path.join(base, *names[:3]), names[3:]).status
     else:
-        seen = reach_in_root(world.path(), names).status
+        seen = reach_in_root(base, names).status
     return (seen.st_dev, seen.st_ino) == (wish.device, wish.inode)
 
 
@@ -137,7 +150,17 @@ def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
             return plan_log(wish, world, names[1:])
         case (b"tmp", _, *_):
             return plan_temporary(wish, world, names[1:])
-    return _never(wish, names)
+    return _plan_mounted(wish, world, names) or _never(wish, names)
+
+
+def _plan_mounted(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan | None:
+    """What a container sees of its snapshot, at ``rootfs/<snapshotter>/<id>``."""
+    match names:
+        case (b"rootfs", snapshotter, id_, *inside):
+            layer = world.writable_snapshot(os.fsdecode(snapshotter), os.fsdecode(id_))
+            if layer:
+                return _plan_snapshot(wish, world, layer, (b"fs", *inside) if inside else ())
+    return None
 
 
 def _never(wish: Wish, names: Sequence[bytes]) -> Plan:
@@ -174,6 +197,31 @@ def _plan_inside_layer(wish: Wish, world: World, layer: Layer, names: tuple[byte
     )
 
 
+def _plan_containerd(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
+    """``names`` are those below the containerd root. Only what is Docker's may go, by its owner."""
+    match [os.fsdecode(name) for name in names]:
+        case [home, folder, number, *_] if home.startswith(PREFIX) and folder == SNAPSHOTS:
+            name = directory_id(home.removeprefix(PREFIX), number)
+            if name in world.store.layers:
+                return _plan_snapshot(wish, world, world.store.layers[name], names[3:])
+        case [content, "blobs", _, _] if content == os.fsdecode(CONTENT):
+            return refused_blob(wish, world)
+    why = "it is containerd's own: without it containerd loses what it keeps"
+    return refused(wish, os.fsdecode(b"/".join(names)), why, "leave it to containerd")
+
+
+def _plan_snapshot(wish: Wish, world: World, layer: Layer, names: tuple[bytes, ...]) -> Plan:
+    """``names`` are those below the snapshot's directory."""
+    never = refused_snapshot(wish, world, layer)
+    if never:
+        return never
+    if names in ((), (b"fs",), (b"work",)):
+        return _plan_layer(wish, world, layer)
+    if names[0] == b"fs":
+        return plan_file(wish, world, layer, names[1:])
+    return part_of_snapshot(wish, layer, names)
+
+
 def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:
     """What owns a layer goes, never the directory by itself, unless nothing owns it."""
     match layer.role:
@@ -185,7 +233,7 @@ def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:
             return plan_image_layer(wish, world, layer)
         case Role.BUILD_CACHE:
             return plan_cache(wish, world, layer)
-        case Role.UNREFERENCED:
+        case Role.UNREFERENCED if not layer.is_snapshot:
             return plan_unreferenced(wish, world, layer)
     note = f": {layer.note}" if layer.note else ""
     return refused(

@@ -100,6 +100,8 @@ def unknown_users(world: World) -> str:
         if problem.hides_owners and (problem.source + "/").startswith(place + "/"):
             return problem.sentence
     for container in world.store.containers:
+        if container.owner.namespace:
+            continue
         directory = world.path("containers", container.owner.id)
         engines = any(it.source.startswith("engine: ") for it in container.evidence)
         if not container.directory and (engines or os.path.lexists(directory)):

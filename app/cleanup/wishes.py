@@ -6,9 +6,13 @@ import os
 from collections.abc import Iterator
 
 from app.cleanup.plan import Subject, Wish
-from app.model import Kind, Store
-from app.stores.lookup import ID, TOKEN, locate, lookup
+from app.model import Kind, Layer, Store
+from app.stores.graphdriver import SHA256 as _SHA256
+from app.stores.lookup import ID, SNAPSHOT, TOKEN, locate, lookup, snapshot_named
 from app.stores.request import Survey
+from app.stores.snapshotter import SNAPSHOTS
+
+_RECORDS = (Kind.BUILD_CACHE, Kind.LEASE)
 
 
 def wish_for(asked: bytes, survey: Survey) -> tuple[Wish, ...]:
@@ -21,7 +25,7 @@ def wish_for(asked: bytes, survey: Survey) -> tuple[Wish, ...]:
     if place is None:
         return ()
     root = place.store.root.path
-    path = os.path.join(root, *place.inside)
+    path = os.path.join(place.base, *place.inside)
     if not os.path.lexists(path):
         # A path below merged is there only while it is mounted: its layer tells.
         answers = lookup(asked, survey.stores)
@@ -37,28 +41,47 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Wish]:
     head = text.partition("/")[0]
     if token and token[1] in store.tokens.keys() | store.dangling.keys():
         yield Wish(Subject.PATH, root, path=os.path.join(driver, b"l", token[1].encode()))
+    elif (numbered := SNAPSHOT.fullmatch(text)) and (snapshot := snapshot_named(text, store)):
+        inside = text.partition(f"{SNAPSHOTS}/{numbered[2]}/")[2] if numbered[2] else ""
+        below = [os.fsencode(inside)] if inside else []
+        yield Wish(Subject.PATH, root, path=os.path.join(snapshot.path, *below))
     elif prefix:
-        yield from _by_id(prefix[1], store, driver)
+        yield from _by_id(prefix[1], store)
+    elif snapshot := snapshot_named(text, store):
+        yield Wish(Subject.PATH, root, path=snapshot.path)
     elif head in store.layers:
         yield Wish(Subject.PATH, root, path=os.path.join(driver, os.fsencode(text)))
 
 
-def _by_id(prefix: str, store: Store, driver: bytes) -> Iterator[Wish]:
+def _by_id(prefix: str, store: Store) -> Iterator[Wish]:
     """Containers and images by their ids; else layers by their names, or their records' ids."""
     root = store.root.path
-    for container in store.containers:
-        if container.owner.id.startswith(prefix):
-            yield Wish(Subject.CONTAINER, root, id=container.owner.id)
-    for image in store.images:
-        if image.owner.id.removeprefix("sha256:").startswith(prefix):
-            yield Wish(Subject.IMAGE, root, id=image.owner.id)
+    named = [
+        Wish(subject, root, id=it.owner.id, namespace=it.owner.namespace)
+        for subject, things in (
+            (Subject.CONTAINER, store.containers),
+            (Subject.IMAGE, store.images),
+        )
+        for it in things
+        if it.owner.id.removeprefix(_SHA256).startswith(prefix)
+    ]
+    yield from named
     found = [name for name in store.layers if name.startswith(prefix)]
     # An init layer has the name of the writable one and a suffix, which nobody types by chance.
     found = [it for it in found if it == prefix or it.removesuffix("-init") not in {*found} - {it}]
     found += [
         name
         for name, layer in store.layers.items()
-        if any(it.kind is Kind.BUILD_CACHE and it.id.startswith(prefix) for it in layer.owners)
+        if any(it.kind in _RECORDS and it.id.startswith(prefix) for it in layer.owners)
+        or (not named and _has_key(layer, prefix))
     ]
     for name in dict.fromkeys(found):
-        yield Wish(Subject.PATH, root, path=os.path.join(driver, os.fsencode(name)))
+        yield Wish(Subject.PATH, root, path=store.layers[name].path)
+    for digest, blob in store.blobs.items():
+        if not named and digest.removeprefix(_SHA256).startswith(prefix):
+            yield Wish(Subject.PATH, root, path=blob.path)
+
+
+def _has_key(layer: Layer, prefix: str) -> bool:
+    key = layer.snapshot.key if layer.snapshot else ""
+    return key.removeprefix(_SHA256).startswith(prefix)

@@ -16,11 +16,14 @@ from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Referenc
 from app.stores.live import Use, find_live
 from app.stores.mounts import Mount, read_all
 from app.stores.overlay2 import LayerDir, LayerGraph
+from app.stores.snapshot_mounts import match_snapshots
+from app.stores.snapshotter import SNAPSHOTS, USUAL
 from app.stores.survey import BOTH
 
 #: Why something may not be removed, and what to do instead.
 Doubt = tuple[str, str]
 
+_SNAPSHOTS = SNAPSHOTS + "/"
 #: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
 _GOING_ON = "going on with the disk alone"
 
@@ -90,18 +93,26 @@ class World:
         Whoever removes the directory, the engine too, would go on into what is mounted there.
         """
         for layer in layers:
-            name, inside = os.path.basename(layer.path), layer.path + b"/"
             for mount in self.mounts:
-                own = mount.fstype == "overlay" and name in mount.upper.split(b"/")
-                point = mount.point + b"/"
-                if not own and (point.startswith(inside) or name in point.split(b"/")):
+                if _is_inside(mount, layer):
                     shown = os.fsdecode(mount.point)
                     yield f"something is mounted in it, at {shown}", f"unmount it: umount {shown}"
 
     @cached_property
     def _live(self) -> dict[str, tuple[Use, ...]]:
-        directories = {name: LayerDir(name, it.path) for name, it in self.store.layers.items()}
-        return find_live(self.mounts, LayerGraph(directories, dict(self.store.tokens))).uses
+        layers = [it for it in self.store.layers.values() if not it.is_snapshot]
+        directories = {it.id: LayerDir(it.id, it.path) for it in layers}
+        graph = LayerGraph(directories, dict(self.store.tokens))
+        return {**find_live(self.mounts, graph).uses, **self._live_snapshots()}
+
+    def _live_snapshots(self) -> dict[str, tuple[Use, ...]]:
+        root = self.store.root.containerd
+        snapshots = {it.id: it for it in self.store.layers.values() if it.is_snapshot}
+        homes = {
+            it.id.rpartition(_SNAPSHOTS)[0].rstrip("/") or USUAL: os.path.dirname(it.path)
+            for it in snapshots.values()
+        }
+        return match_snapshots(self.mounts, root, homes, snapshots).live.uses if root else {}
 
     @cached_property
     def open_files(self) -> OpenFiles:
@@ -111,8 +122,20 @@ class World:
     # What the store says.
 
     def container(self, id_: str) -> Container | None:
-        """The container with this full id."""
-        return next((it for it in self.store.containers if it.owner.id == id_), None)
+        """The engine's container with this full id; one of another namespace is none of its."""
+        return next(
+            (it for it in self.store.containers if it.owner.id == id_ and not it.owner.namespace),
+            None,
+        )
+
+    def writable_snapshot(self, snapshotter: str, id_: str) -> Layer | None:
+        """The layer of a container that the engine mounts at ``rootfs/<snapshotter>/<id>``."""
+        container = self.container(id_)
+        for layer in self.layers(container.layers if container else ()):
+            it = layer.snapshot
+            if it and (it.snapshotter, it.key) == (snapshotter, id_):
+                return layer
+        return None
 
     def layers(self, names: Iterable[str]) -> Iterator[Layer]:
         """Those of these layers that are there."""
@@ -140,6 +163,30 @@ class World:
     def frees(self, paths: Sequence[bytes]) -> Frees:
         """What removing these directories and files gives back."""
         return measuring.frees(self.measure, paths)
+
+
+def _is_inside(mount: Mount, layer: Layer) -> bool:
+    """Whether a mount lies inside a layer's directory, under whatever path it is seen."""
+    point, inside = mount.point + b"/", layer.path + b"/"
+    if layer.is_snapshot:
+        # A number alone says nothing: it counts together with its snapshotter. Its own overlay is
+        # never mounted in it.
+        tail = b"/" + b"/".join(inside.split(b"/")[-4:])
+        return point.startswith(inside) or tail in point
+    name = os.path.basename(layer.path)
+    own = mount.fstype == "overlay" and name in mount.upper.split(b"/")
+    return not own and (point.startswith(inside) or name in point.split(b"/"))
+
+
+def contents(layer: Layer) -> bytes:
+    """The directory with what the layer holds: ``diff``, of a snapshot ``fs``."""
+    return os.path.join(layer.path, b"fs" if layer.is_snapshot else b"diff")
+
+
+def collected(layers: Iterable[Layer]) -> Iterator[str]:
+    """What to know of the space of snapshots."""
+    if any(layer.is_snapshot for layer in layers):
+        yield "containerd gives the space back at its next collection, some seconds later"
 
 
 def refused(  # noqa: PLR0913 - the keywords are fields of a Plan
@@ -202,6 +249,9 @@ def held_only_by(store: Store, keys: set[tuple[Kind, str]]) -> tuple[Layer, ...]
     going: dict[str, Layer] = {}
     by_height = sorted(store.layers.values(), key=lambda it: -len(it.parents))
     for layer in by_height:
+        if layer.snapshot and layer.snapshot.namespace != store.root.namespace:
+            # The same image in another namespace has snapshots of its own, which stay.
+            continue
         holders = {(it.kind, it.id) for it in layer.references if it.kind is not Kind.MOUNT}
         above = {id_ for kind, id_ in holders if kind is Kind.LAYER}
         held = {who for who in holders if who[0] is not Kind.LAYER} | {

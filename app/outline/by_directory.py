@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from app.model import Store
+from app.model import Layer, Store, within
 from app.outline import wording
 from app.outline.by_owner import layer_draft, volume_draft
 from app.outline.nodes import Draft, What
-from app.outline.units import OPENED
+from app.outline.units import opened_of
 from app.text import short_id
 
 
@@ -34,37 +35,70 @@ def by_directory(stores: Sequence[Store], units: Sequence[bytes]) -> tuple[Draft
 
 
 def _entries(store: Store, units: Sequence[bytes]) -> tuple[Draft, ...]:
-    root = store.root.path
-    drafts = []
+    """The directories of the data root; beside a containerd elsewhere, each place is a row."""
+    below: dict[bytes, list[bytes]] = {}
     for unit in units:
-        if unit == root:
-            drafts.append(_files(unit))
-        elif os.path.dirname(unit) == root:
-            opened = os.path.basename(unit) in OPENED
-            drafts.append(_opened(store, unit, units) if opened else _folder(unit))
-    return tuple(drafts)
+        below.setdefault(os.path.dirname(unit), []).append(unit)
+    layers = {layer.path: layer for layer in store.layers.values()}
+    tree = _Tree(store, opened_of(store), frozenset(units), below, layers)
+    places = store.root.places
+    if len(places) == 1:
+        return tree.inside(places[0])
+    return tuple(tree.opened(place, place) for place in places if place in tree.units)
 
 
-def _opened(store: Store, path: bytes, units: Sequence[bytes]) -> Draft:
-    below = [unit for unit in units if os.path.dirname(unit) == path]
-    children = [_thing(store, unit) for unit in below]
-    name = os.path.basename(path)
-    return Draft(
-        What.FOLDER,
-        os.fsdecode(name),
-        name,
-        units=(path, *below),
-        words=os.fsdecode(path),
-        children=(*children, _files(path)),
-        open_at_start=name == b"overlay2",
-    )
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """The units by the directory that they lie in."""
+
+    store: Store
+    cut: frozenset[bytes]
+    units: frozenset[bytes]
+    below: Mapping[bytes, Sequence[bytes]]
+    layers: Mapping[bytes, Layer]
+
+    def inside(self, path: bytes) -> tuple[Draft, ...]:
+        """What lies in a directory that is cut open."""
+        drafts = [
+            self.opened(unit, os.path.basename(unit)) if unit in self.cut else self._leaf(unit)
+            for unit in self.below.get(path, ())
+            if unit not in self.store.root.places
+        ]
+        return (*drafts, _files(path)) if path in self.units else tuple(drafts)
+
+    def opened(self, path: bytes, label: bytes) -> Draft:
+        """A directory that is cut open, with its things as rows."""
+        children = self.inside(path)
+        below = (unit for child in children for unit in child.units)
+        units = dict.fromkeys((*filter(self.units.__contains__, (path,)), *below))
+        return Draft(
+            What.FOLDER,
+            os.fsdecode(label),
+            label,
+            units=tuple(units),
+            words=os.fsdecode(path),
+            children=children,
+            open_at_start=self._holds_layers(path),
+        )
+
+    def _holds_layers(self, path: bytes) -> bool:
+        """Whether the layers are in it, or what holds them."""
+        root = self.store.root
+        if root.containerd and within(path, root.containerd):
+            return any(within(it.path, path) for it in self.store.layers.values())
+        return os.path.basename(path) == b"overlay2" or path in root.places
+
+    def _leaf(self, unit: bytes) -> Draft:
+        above = os.path.dirname(unit)
+        if above not in self.cut:
+            return _folder(unit)
+        return _thing(self.store, unit, self.layers.get(unit))
 
 
-def _thing(store: Store, unit: bytes) -> Draft:
+def _thing(store: Store, unit: bytes, layer: Layer | None) -> Draft:
     """One layer, container or volume directory under its name on disk, with its owner beside."""
     name = os.fsdecode(os.path.basename(unit))
-    layer = store.layers.get(name)
-    if layer and layer.path == unit:
+    if layer:
         if not layer.owners:
             return layer_draft(layer, wording.layer_label(layer))
         whose = wording.owners_label(layer.owners)

@@ -7,15 +7,17 @@ a layer that several images share stands below each of them and counts once in t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
-from app.model import Container, ImageInfo, Kind, Layer, Role, Store, Volume
+from app.model import Blob, Container, ImageInfo, Kind, Layer, Role, Store, Volume, within
 from app.outline import wording
 from app.outline.nodes import Draft, What
-from app.outline.units import OPENED
+from app.outline.units import blobs_of, opened_of
 from app.text import short_id
 
-_INLINE = (b"diff",)
+#: What a container sees of its layer: ``diff`` with overlay2, ``fs`` in a snapshot.
+_INLINE = (b"diff", b"fs")
 
 #: Groups of layers by role, in their order of interest: title and roles.
 _LAYER_GROUPS = (
@@ -47,16 +49,19 @@ def by_owner(stores: Sequence[Store], units: Sequence[bytes]) -> tuple[Draft, ..
 
 
 def _below(unit: bytes, store: Store) -> bool:
-    root = store.root.path.rstrip(b"/")
-    inside = unit == store.root.path or unit.startswith(root + b"/")
-    return inside and not any(
-        unit == nested or unit.startswith(nested + b"/") for nested in store.root.nested
-    )
+    inside = any(within(unit, place) for place in store.root.places)
+    return inside and not any(within(unit, nested) for nested in store.root.nested)
 
 
 def _groups(store: Store, units: Sequence[bytes]) -> tuple[Draft, ...]:
     mine = [unit for unit in units if _below(unit, store)]
-    groups = [_containers(store, set(mine)), _images(store), *_layer_groups(store), _volumes(store)]
+    held = set(mine)
+    groups = [
+        _containers(store, held),
+        _images(store, held),
+        *_layer_groups(store),
+        _volumes(store),
+    ]
     taken = {unit for group in groups for unit in group.units}
     rest = tuple(unit for unit in mine if unit not in taken)
     groups.append(_rest(store, rest))
@@ -83,7 +88,7 @@ def _group(title: str, children: Iterable[Draft], *, opened: bool = False, tone:
 
 def _containers(store: Store, units: set[bytes]) -> Draft:
     held = {
-        container.owner.id: [
+        wording.unique(container.owner): [
             store.layers[name]
             for name in container.layers
             if store.layers[name].role in (Role.WRITABLE, Role.INIT)
@@ -92,7 +97,7 @@ def _containers(store: Store, units: set[bytes]) -> Draft:
     }
     return _group(
         "containers",
-        (_container(it, held[it.owner.id], units) for it in store.containers),
+        (_container(it, held[wording.unique(it.owner)], units) for it in store.containers),
         opened=True,
     )
 
@@ -113,7 +118,7 @@ def _container(container: Container, layers: list[Layer], units: set[bytes]) -> 
         )
     return Draft(
         What.CONTAINER,
-        container.owner.id,
+        wording.unique(container.owner),
         wording.container_label(container),
         units=tuple(unit for child in children for unit in child.units),
         state=wording.container_state(container),
@@ -147,7 +152,7 @@ def layer_draft(layer: Layer, label: str) -> Draft:
 # --- images ---------------------------------------------------------------------------------------
 
 
-def _images(store: Store) -> Draft:
+def _images(store: Store, units: set[bytes]) -> Draft:
     drafts = [_image(store, image) for image in store.images]
     owned = {name for image in store.images for name in image.layers}
     loose = [
@@ -158,10 +163,27 @@ def _images(store: Store) -> Draft:
     if loose:
         children = [layer_draft(layer, wording.layer_label(layer)) for layer in loose]
         drafts.append(_group("layers without an image", children))
-    return _group("images", drafts)
+    found = _group("images", drafts)
+    content = blobs_of(store)
+    if content not in units:
+        return found
+    # Every blob once, those of no image (build history) among them.
+    folder = Draft(
+        What.FOLDER,
+        "content store",
+        f"content store ({len(store.blobs)} compressed blobs)",
+        units=(content,),
+        path=content,
+        tone="dim",
+        words="blobs " + os.fsdecode(content),
+    )
+    parts = {blob.path for blob in store.blobs.values()}
+    whole = tuple(unit for unit in found.units if unit not in parts)
+    return replace(found, units=(*whole, content), children=(*found.children, folder))
 
 
 def _image(store: Store, image: ImageInfo) -> Draft:
+    """An image with its layers, and its blobs where containerd keeps it."""
     layers = [
         store.layers[name]
         for name in reversed(image.layers)
@@ -173,21 +195,34 @@ def _image(store: Store, image: ImageInfo) -> Draft:
         for reference in layer.references
         if reference.kind is Kind.CONTAINER
     }
+    blobs = [store.blobs[digest] for digest in image.blobs if digest in store.blobs]
+    parts: list[Layer | Blob] = [*layers, *blobs]
+    children = [layer_draft(layer, wording.layer_label(layer)) for layer in layers]
     return Draft(
         What.IMAGE,
-        image.owner.id,
+        wording.unique(image.owner),
         wording.image_label(image.owner),
-        units=tuple(dict.fromkeys(layer.path for layer in layers)),
-        own_units=tuple(layer.path for layer in layers if _only_owner(layer, image)),
+        units=tuple(dict.fromkeys(it.path for it in parts)),
+        own_units=tuple(it.path for it in parts if wording.only_owner(it, image)),
         state=wording.image_state(image, len(containers)),
         subject=image,
         words=wording.owner_words(image.owner),
-        children=tuple(layer_draft(layer, wording.layer_label(layer)) for layer in layers),
+        children=(*children, *_blobs(blobs, image)),
     )
 
 
-def _only_owner(layer: Layer, image: ImageInfo) -> bool:
-    return all(it.kind is not Kind.IMAGE or it.id == image.owner.id for it in layer.owners)
+def _blobs(blobs: Sequence[Blob], image: ImageInfo) -> Iterator[Draft]:
+    """What an image takes compressed, as it was pulled: one row for all of it."""
+    if blobs:
+        yield Draft(
+            What.BLOBS,
+            "blobs",
+            f"compressed ({len(blobs)} blobs)",
+            units=tuple(blob.path for blob in blobs),
+            own_units=tuple(blob.path for blob in blobs if wording.only_owner(blob, image)),
+            subject=image,
+            words=" ".join((wording.owner_words(image.owner), *(blob.digest for blob in blobs))),
+        )
 
 
 # --- the rest -------------------------------------------------------------------------------------
@@ -224,13 +259,22 @@ def volume_draft(volume: Volume) -> Draft:
 
 def _rest(store: Store, units: tuple[bytes, ...]) -> Draft:
     """Docker's own files, and what nobody explains: the units that no other group holds."""
-    return _group("Docker's own files", (_own(store, unit) for unit in units))
+    title = "Docker's own files"
+    if store.root.containerd:
+        alone = store.root.places == (store.root.containerd,)
+        title = "containerd's own files" if alone else "daemons' own files"
+    opened = opened_of(store)
+    return _group(title, (_own(store, unit, opened) for unit in units))
 
 
-def _own(store: Store, unit: bytes) -> Draft:
-    shown = os.path.relpath(unit, store.root.path)
-    shallow = unit == store.root.path or os.path.basename(unit) in OPENED
-    label = b"files directly in " + (unit if shown == b"." else shown) if shallow else shown
+def _own(store: Store, unit: bytes, opened: frozenset[bytes]) -> Draft:
+    shown = unit
+    if unit not in store.root.places:
+        place = next(place for place in store.root.places if within(unit, place))
+        above = place if place == store.root.path else os.path.dirname(place)
+        shown = os.path.relpath(unit, above)
+    shallow = unit in store.root.places or unit in opened
+    label = b"files directly in " + shown if shallow else shown
     return Draft(
         What.FILES if shallow else What.FOLDER,
         os.fsdecode(unit),

@@ -8,7 +8,7 @@ from app.model import Usage
 from app.outline.figures import Figures
 from app.outline.growth import Growth
 from app.outline.levels import Level
-from app.outline.nodes import Draft, Node
+from app.outline.nodes import Draft, Node, What
 from app.outline.order import Column, Order
 from app.text import count, safe, size
 from widgets.rows import Row
@@ -45,7 +45,7 @@ def node_row(node: Node, figures: Figures, setting: Setting) -> Row:
         bytes=setting.order.bytes_of(usage) if usage and usage.sized else None,
         inodes=usage.inodes if usage else None,
         share=setting.share(usage),
-        state=draft.state,
+        state=_state(draft, figures),
         expandable=bool(node.children or draft.path),
         expanded=setting.expanded,
         partial=bool(usage and (usage.partial or usage.unreadable)),
@@ -53,6 +53,12 @@ def node_row(node: Node, figures: Figures, setting: Setting) -> Row:
         growth=growth_words(setting.growth, setting.order),
         fastest=setting.fastest,
     )
+
+
+def _state(draft: Draft, figures: Figures) -> str:
+    """Of a layer, that its figures are containerd's own as long as it is not measured."""
+    recorded = draft.what is What.LAYER and figures.recorded(draft.units)
+    return "recorded" if recorded else draft.state
 
 
 def growth_words(growth: Growth | None, order: Order) -> str:

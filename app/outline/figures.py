@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ Units = tuple[bytes, ...]
 class Figures:
     """What is known so far of every unit; a set of units is added up with hard links once.
 
+    A *part* is a single file in a unit, known without a scan: the unit, where it is in the same
+    set, holds it already. A *recorded* figure stands in for a unit that was not measured yet.
     Of a unit whose inodes were counted before it was measured, the count stands in for its inodes
     until it is measured to its end: a set of units has the best that is known of each.
     """
@@ -25,6 +28,13 @@ class Figures:
         self._counting: dict[bytes, int] = {}
         self._sums: dict[Units, Usage | None] = {}
         self._asked_by: dict[bytes, set[Units]] = {}
+        self._parts: dict[bytes, Usage] = {}
+        self._recorded: dict[bytes, Usage] = {}
+
+    def know(self, parts: Mapping[bytes, Usage], recorded: Mapping[bytes, Usage]) -> None:
+        """Take what the stores say: single files by path, and recorded figures by unit."""
+        self._parts, self._recorded = dict(parts), dict(recorded)
+        self._sums.clear()
 
     def finish(self, results: Iterable[UnitResult]) -> None:
         """Take the results of finished units."""
@@ -71,10 +81,42 @@ class Figures:
         None while nothing is known of any of them.
         """
         if units not in self._sums:
-            self._sums[units] = self._sum(units)
+            self._sums[units] = self._with_known(units)
             for unit in units:
                 self._asked_by.setdefault(unit, set()).add(units)
         return self._sums[units]
+
+    def recorded(self, units: Units) -> bool:
+        """Whether what :meth:`of` says of these units is recorded, in part at least."""
+        return any(map(self._stands_in, units))
+
+    def _stands_in(self, unit: bytes) -> bool:
+        return unit in self._recorded and not (unit in self.results or unit in self._running)
+
+    def _with_known(self, units: Units) -> Usage | None:
+        """The sum, with parts and recorded figures."""
+        asked = set(units)
+        scanned = tuple(unit for unit in units if unit not in self._parts)
+        known = [
+            self._parts[unit]
+            for unit in units
+            if unit in self._parts and os.path.dirname(unit) not in asked
+        ]
+        known += [self._beside_count(unit) for unit in scanned if self._stands_in(unit)]
+        total = self._sum(scanned)
+        if not known:
+            return total
+        total = total or Usage(partial=True)
+        for usage in known:
+            total = add(total, usage)
+        return total
+
+    def _beside_count(self, unit: bytes) -> Usage:
+        """What is recorded of a unit, without the inodes that were counted in it."""
+        usage, inodes = self._recorded[unit], self._count(unit)
+        if unit in self._counted:
+            return replace(usage, inodes=0)
+        return replace(usage, inodes=max(0, usage.inodes - inodes))
 
     def _sum(self, units: Units) -> Usage | None:
         done = [self.results[unit] for unit in units if unit in self.results]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Sequence
 
 from app.model import Headroom, Store
 from app.outline.order import Column
-from app.outline.units import OPENED
+from app.outline.units import opened_of
 from app.scan.headroom import headroom
 
 
@@ -16,7 +15,7 @@ def headrooms(stores: Sequence[Store]) -> dict[bytes, Headroom]:
     """Headroom by path: every data root, and the directories in it that may be mounts."""
     found: dict[bytes, Headroom] = {}
     for store in stores:
-        for path in (store.root.path, *(os.path.join(store.root.path, name) for name in OPENED)):
+        for path in (*store.root.places, *sorted(opened_of(store))):
             # Not every root has every directory; the root itself has been read.
             with contextlib.suppress(OSError):
                 found[path] = headroom(path)

@@ -23,6 +23,7 @@ class What(str, Enum):
     VOLUME = "volume"
     FOLDER = "folder"
     FILES = "files"
+    BLOBS = "blobs"
 
 
 @dataclass(frozen=True, slots=True)

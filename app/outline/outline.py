@@ -21,6 +21,7 @@ from app.outline.marks import Marks
 from app.outline.nodes import Draft, Keys, Node, Skeleton, What
 from app.outline.opened import Anchor, Opened, OpenedLevels
 from app.outline.order import Column, Order
+from app.outline.units import parts_of, recorded_of
 from app.outline.visible import Run, Span, Visible, entry_key, split_key
 from app.text import safe
 from widgets.rows import Row
@@ -93,6 +94,7 @@ class Outline:
         """Take a new survey; rows that are still there keep their keys and stay open."""
         self._stores, self._units = tuple(stores), tuple(sorted(units))
         self.figures.keep_only(self._units)
+        self.figures.know(parts_of(stores), recorded_of(stores))
         self.growths.keep_only(self._units)
         self._levels.keep_only(frozenset(self._units))
         self._plant()

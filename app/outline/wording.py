@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from app.model import AS_LAST_SAVED, Container, ImageInfo, Kind, Layer, Owner, Role, Volume
+from app.model import AS_LAST_SAVED, Blob, Container, ImageInfo, Kind, Layer, Owner, Role, Volume
 from app.text import short_id
 
 #: Roles whose rows ask for a look; the word beside says the same.
@@ -21,13 +21,28 @@ def owner_name(owner: Owner) -> str:
     """A container's name, an image's first tag, or a short id where there is none."""
     if owner.kind is Kind.IMAGE and not owner.tags:
         return f"untagged image {short_id(owner.id)}"
+    if owner.kind is Kind.LEASE:
+        return f"lease {short_id(owner.id)}"
     return owner.name or short_id(owner.id)
 
 
+def unique(owner: Owner) -> str:
+    """What tells it from all of its kind: another namespace may have the same id."""
+    return f"{owner.namespace} {owner.id}" if owner.namespace else owner.id
+
+
+def only_owner(part: Layer | Blob, image: ImageInfo) -> bool:
+    """Whether it belongs to no other image; the same one in another namespace is another one."""
+    mine = unique(image.owner)
+    return all(it.kind is not Kind.IMAGE or unique(it) == mine for it in part.owners)
+
+
 def image_label(owner: Owner) -> str:
-    """``postgres:16 +2 tags``."""
+    """``postgres:16 +2 tags``, ``pause:3.9 in k8s.io``."""
     more = len(owner.tags) - 1
-    return owner_name(owner) + (f" +{more} tag{'s' if more > 1 else ''}" if more > 0 else "")
+    where = f" in {owner.namespace}" if owner.namespace else ""
+    tags = f" +{more} tag{'s' if more > 1 else ''}" if more > 0 else ""
+    return owner_name(owner) + tags + where
 
 
 def owners_label(owners: tuple[Owner, ...]) -> str:
@@ -110,6 +125,7 @@ def layer_label(layer: Layer) -> str:
 def layer_words(layer: Layer) -> str:
     """What the filter looks into: ids, names, tags, path."""
     parts = [layer.id, os.fsdecode(layer.path), layer.role.value, layer_state(layer)]
+    parts += [layer.snapshot.key, layer.snapshot.namespace] if layer.snapshot else []
     for owner in layer.owners:
         parts += [owner_words(owner)]
     return " ".join(parts)
@@ -126,5 +142,6 @@ def owner_words(owner: Owner) -> str:
             owner.compose_project,
             owner.compose_service,
             owner.state,
+            owner.namespace,
         )
     )

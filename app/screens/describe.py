@@ -14,6 +14,7 @@ from app.model import (
     Owner,
     Reference,
     Role,
+    Snapshot,
     Usage,
     Volume,
 )
@@ -88,6 +89,8 @@ _GROUPS = {
     "inactive store": "layers of the store that the engine does not use now",
     "volumes": "every volume; removing a container leaves its named volumes",
     "Docker's own files": "metadata, databases, temporary files and plugins",
+    "daemons' own files": "Docker's and containerd's metadata, databases, temporary files",
+    "containerd's own files": "metadata, databases, temporary files",
 }
 
 
@@ -120,10 +123,10 @@ def _figures(thing: Thing, own: Usage | None) -> Iterator[Line]:
     yield Line("inodes", f"{count(usage.inodes)}{more}")
     if own is not None:
         yield Line(
-            "own", f"{size(own.bytes)}, {count(own.inodes)} inodes in layers of no other image"
+            "own", f"{size(own.bytes)}, {count(own.inodes)} inodes in parts of no other image"
         )
         shared = max(0, usage.bytes - own.bytes)
-        yield Line("shared", f"{size(shared)} in layers that other images hold too")
+        yield Line("shared", f"{size(shared)} in parts that other images hold too")
     elif usage.exclusive_inodes != usage.inodes and not usage.partial and not thing.name:
         yield Line(
             "linked",
@@ -140,6 +143,8 @@ def _layer(layer: Layer) -> list[Section]:
     if layer.note:
         lines.append(Line("note", layer.note, "warn" if layer.role is Role.UNKNOWN else ""))
     lines.append(Line("directory", layer.id))
+    if layer.snapshot:
+        lines += _snapshot(layer.snapshot)
     if layer.parents:
         lines.append(Line("stands on", f"{len(layer.parents)} layers below"))
     lines += [Line("mounted", point) for point in layer.mounts[:8]]
@@ -148,6 +153,15 @@ def _layer(layer: Layer) -> list[Section]:
     sections.append(_references(layer.references))
     sections.append(_evidence(layer.evidence))
     return sections
+
+
+def _snapshot(it: Snapshot) -> Iterator[Line]:
+    yield Line("key", it.key)
+    yield Line("namespace", it.namespace)
+    yield Line("kind", it.kind)
+    if it.recorded:
+        words = f"{size(it.recorded.bytes)}, {count(it.recorded.inodes)} inodes when committed"
+        yield Line("recorded", words)
 
 
 def owner_lines(owner: Owner) -> Iterator[Line]:
@@ -159,6 +173,8 @@ def owner_lines(owner: Owner) -> Iterator[Line]:
         yield Line("image", owner.image)
     for tag in owner.tags[1:]:
         yield Line("also", tag)
+    if owner.namespace:
+        yield Line("namespace", owner.namespace)
     if owner.compose_project or owner.compose_service:
         yield Line("compose", f"{owner.compose_project} / {owner.compose_service}")
     if owner.id != owner.name:
@@ -196,6 +212,8 @@ def _image(image: ImageInfo) -> list[Section]:
     missing = sum(not name for name in image.layers)
     lines = list(owner_lines(image.owner))
     lines.append(Line("layers", str(len(image.layers))))
+    if image.blobs:
+        lines.append(Line("blobs", f"{len(image.blobs)}, compressed, in the content store"))
     if missing:
         lines.append(Line("broken", f"{missing} of its layers have no directory", "danger"))
     return [Section("image", lines), _evidence(image.evidence)]

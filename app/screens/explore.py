@@ -328,8 +328,9 @@ class ExploreScreen(Screen[None]):
         thing = self._thing()
         store = self._findings.store_at(thing.path if thing else b"")
         if store:
-            here = self._findings.headrooms.get(store.root.path)
-            self.query_one(HeadroomBar).update_headroom(store.root.path, here)
+            place = self._findings.place_at(store, thing.node.draft.units[:1] if thing else ())
+            here = self._findings.headrooms.get(place)
+            self.query_one(HeadroomBar).update_headroom(place, here)
 
     def _settle_details(self) -> None:
         """The details follow the cursor once it rests."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.model import Headroom, Problem, Store
+from app.model import Headroom, Problem, Store, within
 from app.outline.figures import Figures
 from app.screens.dialogs import problem_sections
 from app.stores.request import Survey
@@ -48,7 +48,17 @@ class Findings:
         unnamed = self.unreadable() - len(paths)
         return problem_sections(self.witnesses(), self.problems(), paths, unnamed)
 
+    def place_at(self, store: Store, units: tuple[bytes, ...]) -> bytes:
+        """Which of a data root's directories a row lies in, by the first of its units."""
+        places = store.root.places
+        inside = (place for place in places for unit in units if within(unit, place))
+        return next(inside, places[0])
+
     def store_at(self, path: bytes) -> Store | None:
         """The data root that ``path`` lies in, else the first one."""
-        inside = (store for store in self.stores if path.startswith(store.root.path))
+        inside = (
+            store
+            for store in self.stores
+            if any(within(path, place) for place in store.root.places)
+        )
         return next(inside, self.stores[0] if self.stores else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from app.cleanup.plan import Subject, Wish
+from app.model import Container, ImageInfo, Volume
 from app.outline.nodes import What
 from app.outline.outline import Thing
 
@@ -16,7 +17,9 @@ _SUBJECTS = {
 _GROUP = "{} is a group: open it, and choose what is to go."
 _FILES = "These are single files: open the row, and choose one."
 _OWN = "Docker's own files stay: without them the engine loses its data."
-_REFUSALS = {What.FILES: _FILES, What.FOLDER: _OWN}
+_BLOBS = "Compressed blobs go with their image: choose the image."
+_OWNED = (Container, ImageInfo, Volume)
+_REFUSALS = {What.FILES: _FILES, What.FOLDER: _OWN, What.BLOBS: _BLOBS}
 _LABEL_ROOM = 40
 _NOWHERE = "It is not known which data root this belongs to: press R, and try again."
 
@@ -34,7 +37,10 @@ def wish_for_row(thing: Thing) -> Wish | str:
         return Wish(Subject.PATH, thing.root, "", *place)
     draft = thing.node.draft
     if draft.what in _SUBJECTS:
-        return Wish(_SUBJECTS[draft.what], thing.root, id=draft.name)
+        owner = draft.subject.owner if isinstance(draft.subject, _OWNED) else None
+        if owner is None:
+            return _NOWHERE
+        return Wish(_SUBJECTS[draft.what], thing.root, id=owner.id, namespace=owner.namespace)
     if draft.what is What.LAYER or (draft.what is What.FOLDER and draft.subject is not None):
         return Wish(Subject.PATH, thing.root, path=draft.path)
     return _REFUSALS.get(draft.what, _GROUP.format(os.fsdecode(draft.label)[:_LABEL_ROOM]))

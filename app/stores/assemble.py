@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from app.model import (
     CacheEntry,
@@ -19,12 +20,20 @@ from app.model import (
 )
 from app.stores import disk_claims as by_disk
 from app.stores import engine_claims as by_engine
+from app.stores.buildkit import CacheRecord
 from app.stores.containers import CONFIG, ContainerRecord
 from app.stores.disk import DiskReading
-from app.stores.engine import EngineReading
+from app.stores.engine import EngineImage, EngineReading
 from app.stores.engine_claims import known_owners
 from app.stores.mounts import Mount
 from app.stores.resolve import resolve
+from app.stores.snapshot_things import (
+    blobs_of,
+    containerd_images,
+    engine_layers,
+    other_containers,
+)
+from app.stores.snapshots import resolve_snapshots
 from app.stores.volumes import VolumeRecord
 
 
@@ -37,17 +46,20 @@ def assemble(
 ) -> Store:
     """One data root, answered. ``now`` is unix time in seconds."""
     layers = resolve(disk, engine, mounts, now)
-    containers = _containers(disk, engine, layers)
+    layers.update(resolve_snapshots(disk, engine, mounts, now))
+    containers = (*_containers(disk, engine, layers), *other_containers(disk, layers))
+    images = tuple(_images(disk, engine))
     return Store(
         root=disk.root,
         layers=layers,
         containers=containers,
-        images=tuple(_images(disk, engine)),
+        images=images,
         volumes=_volumes(disk, containers),
         cache=tuple(_cache(disk, engine)),
         tokens=disk.graph.tokens,
         dangling=disk.graph.dangling,
-        problems=(*disk.problems, *(engine.problems if engine else ())),
+        blobs=blobs_of(disk, images),
+        problems=(*disk.all_problems, *(engine.problems if engine else ())),
         witnesses=witnesses,
     )
 
@@ -100,12 +112,19 @@ def _own_layers(layers: Mapping[str, Layer]) -> dict[str, tuple[str, ...]]:
     own: dict[str, list[str]] = {}
     for name, layer in layers.items():
         for owner in layer.owners:
-            if owner.kind is Kind.CONTAINER and layer.role not in (Role.IMAGE, Role.BUILD_CACHE):
+            if owner.kind is not Kind.CONTAINER or owner.namespace:
+                continue
+            if layer.role not in (Role.IMAGE, Role.BUILD_CACHE):
                 own.setdefault(owner.id, []).append(name)
     return {
-        id_: tuple(sorted(names, key=lambda name: (name.endswith("-init"), name)))
+        id_: tuple(sorted(names, key=lambda name: (_is_init(layers[name]), name)))
         for id_, names in own.items()
     }
+
+
+def _is_init(layer: Layer) -> bool:
+    """Also where the role says something else (an inactive store)."""
+    return (layer.snapshot.key if layer.snapshot else layer.id).endswith("-init")
 
 
 def _container(
@@ -134,25 +153,33 @@ def _config(directory: bytes) -> str:
 
 def _images(disk: DiskReading, engine: EngineReading | None) -> Iterator[ImageInfo]:
     """Every image that either witness knows; the engine's word for its tags first."""
-    theirs = engine.images if engine else {}
-    for id_ in dict.fromkeys((*disk.names.images, *theirs)):
-        record, image = disk.names.images.get(id_), theirs.get(id_)
-        owner, evidence = None, []
-        names: tuple[str, ...] = ()
-        if record:
-            owner = by_disk.image_owner(record)
-            names = _directories(disk, record.chain_ids)
-            says = f"lists {len(names)} layers by diff id"
-            evidence.append(Evidence(os.fsdecode(record.path), says))
-        if image:
-            owner = by_engine.image_owner(image)
-            says = f"tags {', '.join(owner.tags) or 'none'}"
-            evidence.append(Evidence(f"engine: image inspect {id_}", says))
-            if not names or ("" in names and len(names) == len(image.directories)):
-                names = _present(disk, reversed(image.directories))
-        if owner:
-            digests = (*(record.digests if record else ()), *(image.digests if image else ()))
-            yield ImageInfo(owner, names, tuple(evidence), tuple(dict.fromkeys(digests)))
+    theirs = dict(engine.images) if engine else {}
+    for info in (*_graphdriver_images(disk), *containerd_images(disk)):
+        image = None if info.owner.namespace else theirs.pop(info.owner.id, None)
+        yield _with_engine(disk, info, image) if image else info
+    for image in theirs.values():
+        bare = ImageInfo(by_engine.image_owner(image))
+        yield _with_engine(disk, bare, image)
+
+
+def _graphdriver_images(disk: DiskReading) -> Iterator[ImageInfo]:
+    for record in disk.names.images.values():
+        names = _directories(disk, record.chain_ids)
+        says = f"lists {len(names)} layers by diff id"
+        evidence = (Evidence(os.fsdecode(record.path), says),)
+        yield ImageInfo(by_disk.image_owner(record), names, evidence, digests=record.digests)
+
+
+def _with_engine(disk: DiskReading, info: ImageInfo, image: EngineImage) -> ImageInfo:
+    """The same image with the engine's tags, and its layers where the disk lacks them."""
+    owner = by_engine.image_owner(image)
+    says = f"tags {', '.join(owner.tags) or 'none'}"
+    names = info.layers
+    if not names or ("" in names and len(names) == len(image.directories)):
+        names = _present(disk, reversed(image.directories)) or engine_layers(disk, image)
+    evidence = (*info.evidence, Evidence(f"engine: image inspect {image.id}", says))
+    digests = tuple(dict.fromkeys((*info.digests, *image.digests)))
+    return replace(info, owner=owner, layers=names, evidence=evidence, digests=digests)
 
 
 def _directories(disk: DiskReading, chain_ids: Iterable[str]) -> tuple[str, ...]:
@@ -170,7 +197,8 @@ def _present(disk: DiskReading, names: Iterable[str]) -> tuple[str, ...]:
 
 def _cache(disk: DiskReading, engine: EngineReading | None) -> Iterator[CacheEntry]:
     """Every cache record that either witness knows, and what it is built on by either's word."""
-    records = {record.id: record for record in disk.buildkit.records}
+    found = {record.id: (record, name) for record, name in _records(disk)}
+    records = {id_: record for id_, (record, _) in found.items()}
     theirs = engine.cache if engine else {}
     by_chain: dict[str, list[str]] = {}
     for record in records.values():
@@ -183,19 +211,43 @@ def _cache(disk: DiskReading, engine: EngineReading | None) -> Iterator[CacheEnt
             *parents,
             *(it for parent in parents if parent for it in by_chain.get(parent, ())),
         )
-        layer = by_disk.cache_directory(known, disk.names.layers) if known else id_
+        layer = found[id_][1] if known else _named_alike(disk, id_)
         owner = by_disk.cache_owner(known) if known else None
         if owner is None and listed:
             owner = by_engine.cache_owner(listed)
         if owner:
             yield CacheEntry(
                 owner,
-                layer=layer if layer in disk.graph.directories else "",
+                layer=layer,
                 parents=tuple(it for it in dict.fromkeys(parents) if it not in ("", id_)),
                 alias_of=known.alias_of if known else "",
                 listed=listed is not None,
                 in_use=bool(listed and listed.in_use),
             )
+
+
+def _records(disk: DiskReading) -> Iterator[tuple[CacheRecord, str]]:
+    """BuildKit's records in either store, each with its layer, "" where that is not there."""
+    for record in disk.buildkit.records:
+        name = by_disk.cache_directory(record, disk.names.layers)
+        yield record, name if name in disk.graph.directories else ""
+    for snapshotter, worker in disk.workers.items():
+        for record in worker.records:
+            key = record.directory or record.chain_id
+            yield record, _snapshot(disk, snapshotter, key)
+
+
+def _named_alike(disk: DiskReading, id_: str) -> str:
+    """The layer of a record that the engine alone knows: its directory or key is its id, if any."""
+    if id_ in disk.graph.directories:
+        return id_
+    names = (_snapshot(disk, snapshotter, id_) for snapshotter in disk.workers)
+    return next(filter(None, names), "")
+
+
+def _snapshot(disk: DiskReading, snapshotter: str, key: str) -> str:
+    reading = disk.containerd
+    return reading.directory(disk.root.namespace, snapshotter, key) if reading else ""
 
 
 # --- volumes --------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def _check_file(file: int, name: str, limit: int) -> None:
     if about.st_size > limit:
         raise BoltError(
             f"{name} has {about.st_size} bytes, more than the {limit} that are read into memory; "
-            "let the engine prune its build cache."
+            "ask the engine itself for what it knows."
         )
 
 
@@ -211,7 +211,7 @@ def _change_mark(file: int) -> tuple[int, int, _Meta | None]:
 
 def _read_once(file: int) -> Bucket:
     before = _newest_meta(file)
-    copy = _Copy(_read_all(file), before)
+    copy = _Copy(_read_all(file, before.high_water * before.page_size), before)
     if _newest_meta(file) != before:
         raise _DamagedError("it is being rewritten faster than it can be read")
     root = copy.page(before.root)
@@ -219,9 +219,12 @@ def _read_once(file: int) -> Bucket:
     return Bucket(copy, root)
 
 
-def _read_all(file: int) -> bytes:
-    """The file as long as it is now; what a writer appends meanwhile belongs to later pages."""
-    size = os.fstat(file).st_size
+def _read_all(file: int, used: int) -> bytes:
+    """The file as far as it is ``used``; bbolt makes it longer than it needs, sparse at the end.
+
+    What a writer appends meanwhile belongs to later pages.
+    """
+    size = min(os.fstat(file).st_size, used)
     parts, done = [], 0
     while done < size:
         part = os.pread(file, size - done, done)

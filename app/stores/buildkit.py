@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from app.model import Problem
@@ -63,11 +63,13 @@ class BuildkitReading:
     """The live records of one data root.
 
     ``unclaimed`` are directory names that snapshots.db knows but no live record leads to.
+    ``source`` is the database with the records.
     """
 
     records: tuple[CacheRecord, ...] = ()
     problems: tuple[Problem, ...] = ()
     unclaimed: tuple[str, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,24 @@ def read_buildkit(root: bytes) -> BuildkitReading:
     claimed = {record.directory for record in records}
     known = {name for key, each in snapshots.items() for name in _directories(key, each)}
     return BuildkitReading(records, tuple(problems), tuple(sorted(known - claimed)))
+
+
+def read_worker(root: bytes, snapshotter: str, keys: Collection[str]) -> BuildkitReading:
+    """The records of a BuildKit that keeps its snapshots in containerd (moby 23.0 and later).
+
+    ``keys`` are those that the snapshotter has in Docker's namespace; a record's ``directory`` is
+    one of them. Leases are containerd's. Damage becomes problems, absence is none.
+    """
+    folder = os.path.join(root, b"buildkit", os.fsencode(f"containerd-{snapshotter}"))
+    database = _Database(folder, _METADATA)
+    entries = _entries(database)
+    snapshots = {key: _Snapshot() for key in keys}
+    records = tuple(_record(id_, entries, snapshots) for id_ in entries)
+    problems = list(database.problems())
+    if database.absent and os.path.isdir(folder):
+        words = f"{database.path} is missing: build-cache records have no names; restore it."
+        problems.append(Problem(database.path, words, hides_owners=True))
+    return BuildkitReading(records, tuple(problems), source=database.path)
 
 
 class _Database:

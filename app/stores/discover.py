@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from app.model import DataRoot, Problem
+from app.model import DataRoot, ImageStore, Problem
+from app.stores.containerd_roots import containerd_of, is_containerd_root, namespace_of
+from app.stores.containerd_roots import hints as containerd_hints
 from app.stores.engine_shapes import EngineInfo
 from app.stores.hints import (
     DEFAULT_ROOT,
@@ -60,20 +62,21 @@ def discover(
     ``data_roots`` are the ones that the user named: then there are no others, and each must be one.
     Else the engine's own when it answers; else the first of daemon.json, the running engines and
     /var/lib/docker that leads to one; and in both cases the rootless ones of this host's users.
-    Userns-remapped roots below each follow it. ``fs_root`` is where the machine's file system is.
+    Userns-remapped roots below each follow it. Where there is no Docker at all, containerd's own
+    root is one. ``fs_root`` is where the machine's file system is.
     The engine serves the root that is the same directory as its DockerRootDir.
 
     Raises RootError: NoDataRoot, NotADataRoot or NoPermission, each a sentence with the next step.
     """
-    found = _Found(engine)
+    host = Host(fs_root)
+    found = _Found(engine, host)
     if data_roots:
         for path in data_roots:
             found.add(Hint(path, NAMED))
         return found.result()
-    host = Host(fs_root)
     _find_main(found, engine, host)
     found.try_each(rootless(host))
-    if not found.roots:
+    if not found.roots and not found.try_each(containerd_hints(host)):
         raise found.nothing()
     return found.result()
 
@@ -97,6 +100,7 @@ class _Found:
     """The roots found so far, each once, by their real paths."""
 
     engine: EngineInfo | None
+    host: Host
     roots: dict[bytes, DataRoot] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failures: list[RootError] = field(default_factory=list)
@@ -119,6 +123,8 @@ class _Found:
     def add(self, hint: Hint) -> None:
         """A root and the remapped ones below it. Raises RootError."""
         path = os.path.realpath(hint.path)
+        if is_containerd_root(path) and not is_data_root(path):
+            path = self._user_of(path) or path
         nested = nested_roots(path)
         try:
             self._put(path, hint.found_by, nested)
@@ -142,6 +148,15 @@ class _Found:
             self._put(above, f"from before the remap to {os.fsdecode(path)}", nested)
         self._add_below(above, nested)
 
+    def _user_of(self, containerd: bytes) -> bytes:
+        """The data root beside a containerd root that uses it: it has the names of containers."""
+        beside = os.path.join(os.path.dirname(containerd), b"docker")
+        if not is_data_root(beside):
+            return b""
+        root = _served(beside, self.engine) or _unserved(beside)
+        used = containerd_of(root, self.engine, self.host, own_machine=False)
+        return beside if used == containerd else b""
+
     def _put(self, path: bytes, found_by: str, nested: tuple[bytes, ...] = ()) -> None:
         if path not in self.roots:
             root = _served(path, self.engine) or _unserved(path)
@@ -158,8 +173,36 @@ class _Found:
         )
 
     def result(self) -> Discovery:
-        """What was found."""
-        return Discovery(tuple(self.roots.values()), tuple(self.problems))
+        """What was found, each containerd with the data root that it works for."""
+        return Discovery(tuple(self._paired()), tuple(self.problems))
+
+    def _paired(self) -> Iterator[DataRoot]:
+        """A containerd root that was named stands beside the data root that uses it, or alone.
+
+        Each is shown once: with the engine's own root, else with the first that claims it.
+        """
+        stores = [
+            path
+            for path, root in self.roots.items()
+            if is_containerd_root(path) and not (root.engine_url or is_data_root(path))
+        ]
+        taken: dict[bytes, bytes] = {}
+        docker = [root for path, root in self.roots.items() if path not in stores]
+        for root in sorted(docker, key=lambda root: not root.engine_url):
+            own_machine = root.found_by != NAMED
+            found = containerd_of(root, self.engine, self.host, own_machine=own_machine)
+            if not found and root.image_store is ImageStore.CONTAINERD:
+                found = next((path for path in stores if path not in taken.values()), b"")
+            if found and found not in taken.values():
+                taken[root.path] = found
+        for path, root in self.roots.items():
+            if path in taken:
+                namespace = namespace_of(root, self.engine)
+                yield replace(root, containerd=taken[path], namespace=namespace)
+            elif path not in stores:
+                yield root
+            elif path not in taken.values():
+                yield replace(root, containerd=path)
 
 
 def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from app.model import DataRoot, ImageStore, Problem
-from app.stores.buildkit import BuildkitReading, read_buildkit
+from app.stores.buildkit import BuildkitReading, read_buildkit, read_worker
+from app.stores.containerd import ContainerdReading, read_containerd
 from app.stores.containers import ContainerRecord, read_containers
-from app.stores.gaps import find_gaps, is_gone
+from app.stores.gaps import find_gaps, find_snapshot_gaps, is_gone
 from app.stores.graphdriver import GraphdriverReading, read_graphdriver
 from app.stores.overlay2 import LayerGraph, read_graph
 from app.stores.states import checked_states
@@ -26,7 +27,10 @@ class DiskReading:
 
     ``problems`` are all problems met on the way; one with ``hides_owners`` means that an owner of
     some directory may have been missed. ``last_write`` is when an open transaction of layerdb was
-    last written to (unix seconds; 0 where none is open).
+    last written to (unix seconds; 0 where none is open). ``containerd`` is set where the root has
+    one, ``workers`` are then BuildKit's records in it by snapshotter. What hides the owners of
+    snapshots hides none of overlay2's: ``hidden_containers`` and ``worker_problems`` tell the
+    problems apart, and ``all_problems`` has every one.
     """
 
     root: DataRoot
@@ -37,6 +41,20 @@ class DiskReading:
     buildkit: BuildkitReading
     problems: tuple[Problem, ...]
     last_write: float = 0.0
+    containerd: ContainerdReading | None = None
+    workers: Mapping[str, BuildkitReading] = field(default_factory=dict)
+    hidden_containers: tuple[Problem, ...] = ()
+
+    @property
+    def worker_problems(self) -> tuple[Problem, ...]:
+        """What is wrong with BuildKit's records of snapshots."""
+        return tuple(problem for worker in self.workers.values() for problem in worker.problems)
+
+    @property
+    def all_problems(self) -> tuple[Problem, ...]:
+        """The problems of both stores."""
+        theirs = self.containerd.problems if self.containerd else ()
+        return (*self.problems, *theirs, *self.worker_problems)
 
     @cached_property
     def hiding(self) -> tuple[Problem, ...]:
@@ -82,6 +100,7 @@ def read_disk(root: DataRoot) -> DiskReading:
     containers, container_problems = read_containers(root.path)
     volumes, volume_problems = read_volumes(root.path)
     buildkit = read_buildkit(root.path)
+    containerd = read_containerd(root.containerd) if root.containerd else None
     graph = _without_vanished(graph)
     problems = (
         *graph.problems,
@@ -90,6 +109,7 @@ def read_disk(root: DataRoot) -> DiskReading:
         *volume_problems,
         *buildkit.problems,
         *(find_gaps(root.path, graph, names, containers) if uses_overlay2(root) else ()),
+        *(find_snapshot_gaps(root, containerd, containers) if containerd else ()),
         *_unread_store(root),
     )
     return DiskReading(
@@ -101,7 +121,28 @@ def read_disk(root: DataRoot) -> DiskReading:
         buildkit,
         problems,
         last_write=_newest(names.writing),
+        containerd=containerd,
+        workers=_workers(root, containerd),
+        hidden_containers=container_problems,
     )
+
+
+def _workers(root: DataRoot, containerd: ContainerdReading | None) -> dict[str, BuildkitReading]:
+    """BuildKit's records in each snapshotter of the containerd that this root uses."""
+    if containerd is None or not root.namespace:
+        return {}
+    return {
+        it.name: read_worker(
+            root.path,
+            it.name,
+            {
+                snapshot.key
+                for snapshot in it.snapshots.values()
+                if snapshot.namespace == root.namespace
+            },
+        )
+        for it in containerd.snapshotters
+    }
 
 
 def _without_vanished(graph: LayerGraph) -> LayerGraph:
@@ -137,12 +178,14 @@ def _newest(transactions: Iterable[bytes]) -> float:
 def _unread_store(root: DataRoot) -> tuple[Problem, ...]:
     where = os.fsdecode(root.path)
     if root.image_store is ImageStore.CONTAINERD:
+        if root.containerd:
+            return ()
         return (
             Problem(
                 where,
                 "This engine keeps images and layers in the containerd image store (snapshotter "
-                f"{root.driver}), not below {where}; whodiff does not read that store yet: "
-                "containers, volumes and logs are shown, `docker system df -v` shows the images.",
+                f"{root.driver}), not below {where}, and the root of that containerd was not found "
+                "(usually /var/lib/containerd): name both with --data-root.",
             ),
         )
     if root.driver not in ("", OVERLAY2):

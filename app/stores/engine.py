@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
-from app.model import Kind, Problem
+from app.model import ImageStore, Kind, Problem
 from app.stores.engine_shapes import (
     PATH_DRIVERS,
     EngineCacheRecord,
@@ -25,6 +25,7 @@ from app.stores.engine_shapes import (
     ShapeError,
     cache_from,
     container_from,
+    diff_ids,
     directories,
     image_from,
     listed,
@@ -170,7 +171,10 @@ def _images(talk: Talk, notes: _Notes) -> dict[str, EngineImage]:
     with notes.hearing(call):
         found = listed(talk.call(lambda: talk.client.images(all=True)), "images")
         bare = [image_from(entry) for entry in found.entries.values()]
-        images = _inspected(talk, bare, talk.client.inspect_image)
+        if talk.info.image_store is ImageStore.CONTAINERD:
+            images = _with_diff_ids(talk, bare)
+        else:
+            images = _inspected(talk, bare, talk.client.inspect_image)
         notes.heard(Kind.IMAGE, call, found.odd)
         notes.uninspected(call, images)
         return images
@@ -198,6 +202,22 @@ def _cache(talk: Talk, notes: _Notes) -> dict[str, EngineCacheRecord]:
         notes.heard(Kind.BUILD_CACHE, call, odd)
         return records
     return {}
+
+
+def _with_diff_ids(talk: Talk, bare: list[EngineImage]) -> dict[str, EngineImage]:
+    """Each image with its layers, or with an error.
+
+    One without a platform for this machine has no inspect answer, though it is there.
+    """
+    found: dict[str, EngineImage] = {}
+    for entry in bare:
+        try:
+            inspect = partial(talk.client.inspect_image, entry.id)
+            answer = talk.call(inspect, INSPECT * talk.timeout)
+            found[entry.id] = replace(entry, diff_ids=diff_ids(answer))
+        except CallError as refused:
+            found[entry.id] = replace(entry, error="" if refused.gone else str(refused))
+    return found
 
 
 def _inspected(

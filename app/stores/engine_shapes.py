@@ -27,6 +27,8 @@ class EngineInfo:
 
     ``root`` is DockerRootDir, with userns-remap the ``<uid>.<gid>`` directory. ``api_version`` is
     the one spoken with this engine. ``name`` is the host's name as the engine gives it.
+    ``containerd`` is the socket of the containerd in use and ``namespace`` where this engine's
+    containers are in it; both from API 1.46 on, else empty.
     """
 
     url: str
@@ -39,6 +41,8 @@ class EngineInfo:
     name: str = ""
     userns: bool = False
     rootless: bool = False
+    containerd: bytes = b""
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +68,15 @@ class EngineContainer:
 class EngineImage:
     """An image as the engine lists and inspects it, intermediate ones too.
 
-    ``directories`` are its layers, top first. ``error`` as with a container.
+    ``directories`` are its layers, top first. Of an image in containerd, which has none,
+    ``diff_ids`` are its layers, base first. ``error`` as with a container.
     """
 
     id: str
     tags: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
+    diff_ids: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -185,6 +191,7 @@ def info_from(url: str, api_version: str, version: object, info: object) -> Engi
     if not root:
         raise ShapeError("no data root (DockerRootDir)")
     security = words(answer.get("SecurityOptions"))
+    containerd = mapping(answer.get("Containerd"))
     return EngineInfo(
         url=url,
         id=word(answer.get("ID")),
@@ -196,6 +203,8 @@ def info_from(url: str, api_version: str, version: object, info: object) -> Engi
         name=word(answer.get("Name")),
         userns=any(option.startswith("name=userns") for option in security),
         rootless=any(option.startswith("name=rootless") for option in security),
+        containerd=as_path(containerd.get("Address")).removeprefix(b"unix://"),
+        namespace=word(mapping(containerd.get("Namespaces")).get("Containers")),
     )
 
 
@@ -288,6 +297,11 @@ def directories(inspected: object, info: EngineInfo) -> tuple[str, ...]:
             raise ShapeError("a layer outside its own data root")
         names.append(name.decode("utf-8", "surrogateescape"))
     return tuple(dict.fromkeys(names))
+
+
+def diff_ids(inspected: object) -> tuple[str, ...]:
+    """RootFS.Layers of an image inspect, base first, of every API version."""
+    return words(mapping(mapping(inspected).get("RootFS")).get("Layers"))
 
 
 def cache_from(answer: object) -> tuple[dict[str, EngineCacheRecord], int]:

@@ -12,7 +12,8 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 
-from app.model import Problem
+from app.model import DataRoot, Problem
+from app.stores.containerd import ContainerdReading
 from app.stores.containers import ContainerRecord
 from app.stores.files import bounded
 from app.stores.graphdriver import SHA256, GraphdriverReading
@@ -56,6 +57,31 @@ def find_gaps(
         *_lost_cache(root, graph, names),
         *bounded(tuple(_missing_directories(root, graph, names))),
         *_dangling(graph),
+    )
+
+
+def find_snapshot_gaps(
+    root: DataRoot, reading: ContainerdReading, containers: Mapping[str, ContainerRecord]
+) -> tuple[Problem, ...]:
+    """Docker's containers in a snapshotter that has nothing of them: they cannot start."""
+    used = {it.name for it in reading.snapshotters if it.readable}
+    lost = [
+        record
+        for id_, record in containers.items()
+        if record.driver in used
+        and record.state not in _LEAVING
+        and not reading.directory(root.namespace, record.driver, id_)
+        and not is_gone(record.path)
+    ]
+    return bounded(
+        tuple(
+            Problem(
+                os.fsdecode(record.path),
+                f"Container {record.name} has no snapshot in {record.driver}, so it cannot start: "
+                "`docker rm` clears what is left of it.",
+            )
+            for record in lost
+        )
     )
 
 

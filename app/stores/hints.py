@@ -75,8 +75,8 @@ def _hints(host: Host, path: bytes, found_by: str) -> list[Hint]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Engine:
-    """A dockerd process: its id, its owner's uid, its arguments and its environment."""
+class Process:
+    """A daemon's process: its id, its owner's uid, its arguments and its environment."""
 
     pid: int
     uid: int
@@ -96,14 +96,37 @@ class _Engine:
                 value = argument[2:].removeprefix(b"=")
         return value
 
+    def means(self, host: Host, path: bytes) -> bool:
+        """Whether the process means the directory that we see under this path.
+
+        An engine inside a container has a /var/lib/docker of its own. Where its root directory may
+        not be looked at, our own view has to do.
+        """
+        return self.sees(host, path, [path])
+
+    def sees(self, host: Host, path: bytes, ours: Sequence[bytes]) -> bool:
+        """Whether what the process finds under this path is one of these directories of ours.
+
+        Where its root directory may not be looked at, its word cannot be checked, and it counts.
+        """
+        inside = os.path.relpath(path, host.fs_root)
+        theirs = os.path.join(host.at(b"/proc"), b"%d" % self.pid, b"root", inside)
+        try:
+            about = os.stat(theirs)
+            return any(os.path.samestat(about, os.stat(each)) for each in ours)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+
 
 def running(host: Host) -> tuple[list[Hint], list[Problem]]:
     """What every running dockerd says: its ``--data-root``, its own ``--config-file``, its home."""
     hints: list[Hint] = []
     problems: list[Problem] = []
-    for engine in _engines(host):
+    for engine in processes(host, b"dockerd"):
         more, wrong = _engine_roots(host, engine)
-        hints += [hint for hint in more if _same_place(host, engine.pid, hint.path)]
+        hints += [hint for hint in more if engine.means(host, hint.path)]
         problems += wrong
     return hints, problems
 
@@ -114,10 +137,11 @@ def serving(host: Host, root: bytes) -> list[int]:
     Also one whose userns-remapped root below its own it is. Where a process may not be looked at,
     its word cannot be checked, and it counts.
     """
-    return [engine.pid for engine in _engines(host) if _may_serve(host, engine, root)]
+    engines = processes(host, b"dockerd")
+    return [engine.pid for engine in engines if _may_serve(host, engine, root)]
 
 
-def _may_serve(host: Host, engine: _Engine, root: bytes) -> bool:
+def _may_serve(host: Host, engine: Process, root: bytes) -> bool:
     hints, problems = _engine_roots(host, engine)
     paths = [hint.path for hint in hints]
     if not hints:
@@ -126,24 +150,10 @@ def _may_serve(host: Host, engine: _Engine, root: bytes) -> bool:
         problems += more
         paths = [*(hint.path for hint in hints), host.at(DEFAULT_ROOT)]
     mine = [root, *([os.path.dirname(root)] if is_remapped(root) else [])]
-    return bool(problems) or any(_is_theirs(host, engine.pid, path, mine) for path in paths)
+    return bool(problems) or any(engine.sees(host, path, mine) for path in paths)
 
 
-def _is_theirs(host: Host, pid: int, path: bytes, mine: Sequence[bytes]) -> bool:
-    """Whether what the process sees at ``path`` is one of these directories of ours."""
-    theirs = os.path.join(
-        host.at(b"/proc"), b"%d" % pid, b"root", os.path.relpath(path, host.fs_root)
-    )
-    try:
-        about = os.stat(theirs)
-        return any(os.path.samestat(about, os.stat(each)) for each in mine)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-
-
-def _engine_roots(host: Host, engine: _Engine) -> tuple[list[Hint], list[Problem]]:
+def _engine_roots(host: Host, engine: Process) -> tuple[list[Hint], list[Problem]]:
     who = f"dockerd, process {engine.pid}"
     if given := engine.option(b"--data-root", b"--graph", b"-g"):
         if not given.startswith(b"/"):
@@ -162,7 +172,8 @@ def _engine_roots(host: Host, engine: _Engine) -> tuple[list[Hint], list[Problem
     return [], problems
 
 
-def _engines(host: Host) -> Iterator[_Engine]:
+def processes(host: Host, program: bytes) -> Iterator[Process]:
+    """Every running process of this program."""
     proc = host.at(b"/proc")
     try:
         names = sorted((name for name in os.listdir(proc) if name.isdigit()), key=int)
@@ -170,7 +181,7 @@ def _engines(host: Host) -> Iterator[_Engine]:
         return
     for name in names:
         arguments = _fields(os.path.join(proc, name, b"cmdline"))
-        if not arguments or os.path.basename(arguments[0]) != b"dockerd":
+        if not arguments or os.path.basename(arguments[0]) != program:
             continue
         try:
             uid = os.stat(os.path.join(proc, name)).st_uid
@@ -178,7 +189,7 @@ def _engines(host: Host) -> Iterator[_Engine]:
             continue
         settings = (item.partition(b"=") for item in _fields(os.path.join(proc, name, b"environ")))
         environ = {key: value for key, _, value in settings}
-        yield _Engine(int(name), uid, tuple(arguments[1:]), environ)
+        yield Process(int(name), uid, tuple(arguments[1:]), environ)
 
 
 def _fields(path: bytes) -> list[bytes]:
@@ -194,23 +205,6 @@ def _directory_of(host: Host, pid: int) -> bytes:
         return os.readlink(os.path.join(host.at(b"/proc"), b"%d" % pid, b"cwd"))
     except OSError:
         return b""
-
-
-def _same_place(host: Host, pid: int, path: bytes) -> bool:
-    """Whether the process means the directory that we see under this path.
-
-    An engine inside a container has a /var/lib/docker of its own. Where its root directory may not
-    be looked at, our own view has to do.
-    """
-    theirs = os.path.join(
-        host.at(b"/proc"), b"%d" % pid, b"root", os.path.relpath(path, host.fs_root)
-    )
-    try:
-        return os.path.samestat(os.stat(path), os.stat(theirs))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
 
 
 # --- rootless engines -----------------------------------------------------------------------------

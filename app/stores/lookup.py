@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from app.model import (
+    Blob,
     Container,
     Evidence,
     ImageInfo,
@@ -17,12 +18,19 @@ from app.model import (
     Reference,
     Store,
     Volume,
+    within,
 )
+from app.stores.content import BLOBS
+from app.stores.graphdriver import SHA256
 from app.stores.live import BIND, UPPER, reason
+from app.stores.snapshotter import PREFIX, SNAPSHOTS, USUAL, directory_id
 
 TOKEN = re.compile(r"(?:l/)?([A-Z2-7]{26})")
 #: What may be the beginning of an id: of a directory, a container, an image or a cache record.
-ID = re.compile(r"(?:sha256:)?([0-9a-z]{6,64}(?:-init)?)")
+ID = re.compile(r"(?:sha256:)?([0-9a-z]{6,64}(?:-init|-view)?)")
+#: ``snapshots/47``, or anything inside it, or the number alone.
+SNAPSHOT = re.compile(r"(?:([a-z0-9-]+)/)?snapshots/([^/]+)(?:/.*)?|([0-9]{1,12})")
+_RECORDS = (Kind.BUILD_CACHE, Kind.LEASE)
 FULL_ID = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -57,6 +65,12 @@ def lookup(asked: bytes, stores: Sequence[Store]) -> tuple[Answer, ...]:
         place = _place(path, stores)
         if place:
             return (_in_root(asked, path, place),)
+    # Mount points of containers outside Docker lie in containerd's state directory.
+    for path in _spellings(asked):
+        for store in stores:
+            mounted = _mounted(asked, path, store)
+            if mounted:
+                return (mounted,)
     return (Answer(asked, note=_outside(text, stores)),)
 
 
@@ -74,7 +88,7 @@ def _nothing_named(text: str) -> str:
 
 
 def _outside(text: str, stores: Sequence[Store]) -> str:
-    roots = ", ".join(os.fsdecode(store.root.path) for store in stores)
+    roots = ", ".join(os.fsdecode(place) for store in stores for place in store.root.places)
     return f"{text} lies outside the data root ({roots}); name another one with --data-root."
 
 
@@ -88,10 +102,27 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Answer]:
     head = text.partition("/")[0]
     if token and token[1] in store.tokens.keys() | store.dangling.keys():
         yield _token(asked, token[1], store)
+    elif snapshot := snapshot_named(text, store):
+        yield _layer(asked, snapshot, store)
     elif prefix:
         yield from _by_id(asked, prefix[1], store)
     elif head in store.layers:
         yield _layer(asked, store.layers[head], store)
+
+
+def snapshot_named(text: str, store: Store) -> Layer | None:
+    """The snapshot of a number, of a whole key, or of a database's full name of it."""
+    found = SNAPSHOT.fullmatch(text)
+    name = directory_id(found[1] or USUAL, found[2] or found[3]) if found else ""
+    if name in store.layers:
+        return store.layers[name]
+    keyed = (it for it in store.layers.values() if it.snapshot)
+    full = re.fullmatch(r"([^/]+)/[0-9]+/(.+)", text)
+    for layer in keyed:
+        it = layer.snapshot
+        if it and (it.key == text or (full and (it.namespace, it.key) == (full[1], full[2]))):
+            return layer
+    return None
 
 
 def _by_id(asked: bytes, prefix: str, store: Store) -> Iterator[Answer]:
@@ -106,13 +137,21 @@ def _by_id(asked: bytes, prefix: str, store: Store) -> Iterator[Answer]:
     names += [
         name
         for name, layer in store.layers.items()
-        if any(it.kind is Kind.BUILD_CACHE and it.id.startswith(prefix) for it in layer.owners)
+        if any(it.kind in _RECORDS and it.id.startswith(prefix) for it in layer.owners)
+        or (layer.snapshot and layer.snapshot.key.removeprefix(SHA256).startswith(prefix))
     ]
     for name in dict.fromkeys(names):
         yield _layer(asked, store.layers[name], store)
     for image in store.images:
         if image.owner.id.removeprefix("sha256:").startswith(prefix):
             yield _image(asked, image, store)
+    for digest, blob in store.blobs.items():
+        if digest.removeprefix(SHA256).startswith(prefix) and not _is_image(digest, store):
+            yield _blob(asked, blob, store)
+
+
+def _is_image(digest: str, store: Store) -> bool:
+    return any(image.owner.id == digest for image in store.images)
 
 
 # --- paths ----------------------------------------------------------------------------------------
@@ -120,9 +159,13 @@ def _by_id(asked: bytes, prefix: str, store: Store) -> Iterator[Answer]:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """Where in which data root a path lies; ``inside`` are the names from the root on."""
+    """Where in which data root a path lies; ``inside`` are the names from ``base`` on.
+
+    ``base`` is the data root, or the root of its containerd.
+    """
 
     store: Store
+    base: bytes
     inside: tuple[bytes, ...]
 
 
@@ -141,16 +184,19 @@ def _spellings(asked: bytes) -> Iterator[bytes]:
 def _place(path: bytes, stores: Sequence[Store]) -> Inside | None:
     """The innermost data root around ``path``: a userns-remapped one lies in another one."""
     found = [
-        Inside(store, tuple(path[len(base) :].strip(b"/").split(b"/")))
+        Inside(store, place, tuple(path[len(base) :].strip(b"/").split(b"/")))
         for store in stores
-        for base in {store.root.path, os.path.realpath(store.root.path)}
-        if path == base or path.startswith(base.rstrip(b"/") + b"/")
+        for place in filter(None, (store.root.path, store.root.containerd))
+        for base in {place, os.path.realpath(place)}
+        if within(path, base)
     ]
     return min(found, key=lambda place: len(place.inside), default=None)
 
 
 def _in_root(asked: bytes, path: bytes, place: Inside) -> Answer:
     store, found = place.store, None
+    if place.base == store.root.containerd:
+        return _in_containerd(asked, path, place)
     match place.inside:
         case (b"overlay2", b"l", token, *_):
             return _token(asked, os.fsdecode(token), store)
@@ -160,7 +206,7 @@ def _in_root(asked: bytes, path: bytes, place: Inside) -> Answer:
             found = _of_container(asked, id_, rest, store) or _nameless(asked, path, id_, store)
         case (b"rootfs", _, id_, *_):
             # Where the containerd image store mounts it (moby daemon/snapshotter/mount.go).
-            found = _of_container(asked, id_, (), store)
+            found = _merged(asked, id_, store)
         case (b"volumes", name, *_):
             known = {os.fsencode(volume.owner.id): volume for volume in store.volumes}
             found = _volume(asked, known[name], store) if name in known else None
@@ -168,11 +214,39 @@ def _in_root(asked: bytes, path: bytes, place: Inside) -> Answer:
     return found or _mounted(asked, path, store) or nobodys
 
 
-def _nobodys(asked: bytes, path: bytes) -> str:
+def _in_containerd(asked: bytes, path: bytes, place: Inside) -> Answer:
+    store = place.store
+    match place.inside:
+        case (home, folder, name, *_) if home.startswith(PREFIX.encode()) and (
+            folder == SNAPSHOTS.encode()
+        ):
+            snapshotter = os.fsdecode(home).removeprefix(PREFIX)
+            layer = store.layers.get(directory_id(snapshotter, os.fsdecode(name)))
+            if layer:
+                return _layer(asked, layer, store)
+    inside = b"/".join(place.inside)
+    if os.path.dirname(inside) == BLOBS:
+        blob = store.blobs.get(SHA256 + os.fsdecode(os.path.basename(inside)))
+        if blob:
+            return _blob(asked, blob, store)
+    nobodys = Answer(asked, store, note=_nobodys(asked, path, "containerd's"))
+    return _mounted(asked, path, store) or nobodys
+
+
+def _merged(asked: bytes, id_: bytes, store: Store) -> Answer | None:
+    """The root of a Docker container as it sees it: what it writes there is in its layer."""
+    found = _of_container(asked, id_, (), store)
+    for container in store.containers:
+        if container.owner.id == os.fsdecode(id_) and container.layers:
+            return _layer(asked, store.layers[container.layers[0]], store)
+    return found
+
+
+def _nobodys(asked: bytes, path: bytes, whose: str = "Docker's") -> str:
     text = os.fsdecode(asked)
     if not os.path.lexists(path):
         return f"{text} is not there (any more), and no metadata names it."
-    return f"{text} is Docker's own; no container, image or volume owns it."
+    return f"{text} is {whose} own; no container, image or volume owns it."
 
 
 def _mounted(asked: bytes, path: bytes, store: Store) -> Answer | None:
@@ -216,9 +290,21 @@ def _token(asked: bytes, token: str, store: Store) -> Answer:
 
 def _image(asked: bytes, image: ImageInfo, store: Store) -> Answer:
     top = image.layers[-1] if image.layers else ""
-    where = f", the top one overlay2/{top}" if top else ""
+    top = top if "/" in top or not top else f"overlay2/{top}"
+    where = f", the top one {top}" if top else ""
     note = f"an image of {len(image.layers)} layers{where}"
     return Answer(asked, store, owners=(image.owner,), evidence=image.evidence, note=note)
+
+
+def _blob(asked: bytes, blob: Blob, store: Store) -> Answer:
+    """A part of images as it was pulled: compressed, or a manifest."""
+    users = tuple(
+        Reference(it.kind, it.id, it.name, "this blob is a part of it") for it in blob.owners
+    )
+    note = "a blob of the content store: a compressed layer, a manifest or a config"
+    if not blob.owners:
+        note = "a blob of no image: build history, or a pull that goes on or was given up"
+    return Answer(asked, store, None, blob.owners, users, blob.evidence, note)
 
 
 def _nameless(asked: bytes, path: bytes, id_: bytes, store: Store) -> Answer | None:

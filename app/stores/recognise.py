@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from app.model import ImageStore
+from app.stores.snapshotter import USUAL, snapshotters
 
 #: In the order in which moby prefers one when several have left data (driver_linux.go priority).
 GRAPH_DRIVERS = (
@@ -78,16 +79,19 @@ class Classification:
 
 
 def classify(path: bytes) -> Classification:
-    """What store the data root at ``path`` holds, from the disk alone.
+    """What store the data root, or the containerd root, at ``path`` holds, from the disk alone.
 
     Where both image stores left data, nobody can tell from the disk which one is in use:
     ``UNDECIDED``. Raises NoDataRoot when the directory is not there, NoPermission, NotADataRoot.
     """
     require_directory(path)
     found = _shape(path)
-    if found is None:
-        raise NotADataRoot(_what_else(path))
-    return found
+    if found:
+        return found
+    own = snapshotters(path)
+    if own:
+        return Classification(USUAL if USUAL in own else own[0], ImageStore.CONTAINERD)
+    raise NotADataRoot(_what_else(path))
 
 
 def is_data_root(path: bytes) -> bool:

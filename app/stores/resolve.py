@@ -58,9 +58,9 @@ def _layer(question: Question, found: Verdict) -> Layer:
         id=directory.name,
         path=directory.path,
         role=found.role,
-        owners=_owners(question, found.role),
-        references=_references(question),
-        evidence=_evidence(question),
+        owners=owners_of(question, found.role),
+        references=references_of(question, "its lower file names this layer"),
+        evidence=evidence_of(question, tuple(_silence(case))),
         parents=directory.parents,
         mounts=case.live.points(directory.name),
         active=case.disk.active,
@@ -68,7 +68,7 @@ def _layer(question: Question, found: Verdict) -> Layer:
     )
 
 
-def _owners(question: Question, role: Role) -> tuple[Owner, ...]:
+def owners_of(question: Question, role: Role) -> tuple[Owner, ...]:
     """Both witnesses' owners; the engine's word on containers and images is the fresher.
 
     The disk's is the better one on cache records: it has the id of a cache mount. An image layer
@@ -86,7 +86,8 @@ def _owners(question: Question, role: Role) -> tuple[Owner, ...]:
     return tuple(known.get(key, owner) for key, owner in owners.items())
 
 
-def _references(question: Question) -> tuple[Reference, ...]:
+def references_of(question: Question, why_above: str) -> tuple[Reference, ...]:
+    """All who would notice: both witnesses' users, mounts, and layers above (``why_above``)."""
     case, name = question.case, question.directory.name
     found = {**question.engine.references, **question.disk.references}
     for reference in case.live.references(name):
@@ -95,13 +96,12 @@ def _references(question: Question) -> tuple[Reference, ...]:
         # A layer above whose owners are listed already needs no line of its own.
         owned = {**case.by_disk.get(user).owners, **case.by_engine.get(user).owners}
         if not owned or not owned.keys() <= found.keys():
-            found[Kind.LAYER, user] = Reference(
-                Kind.LAYER, user, user, "its lower file names this layer"
-            )
+            found[Kind.LAYER, user] = Reference(Kind.LAYER, user, user, why_above)
     return tuple(found.values())
 
 
-def _evidence(question: Question) -> tuple[Evidence, ...]:
+def evidence_of(question: Question, silence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """All evidence of one directory; ``silence`` is that of a directory that nobody names."""
     case, directory = question.case, question.directory
     found = [*question.disk.evidence, *question.engine.evidence]
     found += [Evidence(os.fsdecode(directory.path), note) for note in directory.notes]
@@ -109,7 +109,7 @@ def _evidence(question: Question) -> tuple[Evidence, ...]:
     if not question.disk.owners and not question.engine.owners:
         found += _unheard(case)
     if not question.disk.roles and not question.engine.roles:
-        found += _silence(case)
+        found += silence
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from app.stores.discover import NAMED
 
 #: The state of a container whose process is gone though the engine saved it as alive.
 NOT_RUNNING = "not running"
+RUNNING = "running"
 
 
 def checked_states(
@@ -38,6 +39,11 @@ def checked_states(
         id_: replace(record, state=states.get(id_, record.state))
         for id_, record in containers.items()
     }
+
+
+def idle_state(root: DataRoot) -> str:
+    """The state of a container that has no live mount: in a copy, that proves nothing."""
+    return "" if root.found_by == NAMED else NOT_RUNNING
 
 
 def _state(saved: str, alive: bool | None, own: bool) -> str:

@@ -143,7 +143,8 @@ def _damages(question: Question) -> Iterator[str]:
         yield "; ".join(directory.notes) or "its link or lower file is damaged"
 
 
-def _contradictory(question: Question) -> Verdict | None:
+def contradictory(question: Question) -> Verdict | None:
+    """Unknown where one witness names it as two things at once."""
     return _unknown(
         f"{who} names it as {_words(claim)} at once"
         for who, claim in (("the disk", question.disk), ("the engine", question.engine))
@@ -158,7 +159,8 @@ def _words(claim: Claim) -> str:
 # --- where the witnesses differ -------------------------------------------------------------------
 
 
-def _differing(question: Question) -> Verdict | None:
+def differing(question: Question) -> Verdict | None:
+    """Unknown where the witnesses say different things."""
     engine = question.case.engine
     if engine is None:
         return None
@@ -277,7 +279,7 @@ def _young(question: Question) -> str:
 _CHECKS: tuple[Callable[[Question], Verdict | None], ...] = (
     _inactive,
     _damaged,
-    _contradictory,
-    _differing,
+    contradictory,
+    differing,
     _named,
 )

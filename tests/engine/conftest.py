@@ -22,7 +22,7 @@ LEFT_OUT = pytest.StashKey[str]()
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out tests of the engine where there can be none."""
     if item.get_closest_marker("engine") and (missing := dockerd.missing_tools()):
-        _leave_out(item.config, f"this machine lacks {missing}")
+        leave_out(item.config, f"this machine lacks {missing}")
 
 
 def pytest_terminal_summary(
@@ -36,22 +36,23 @@ def pytest_terminal_summary(
 @pytest.fixture(scope="session")
 def engine_scenario(request: pytest.FixtureRequest) -> Iterator[scenario.Scenario]:
     """The engine with everything on it; whoever stops the engine starts it again."""
-    with _ended_by_sigterm(), _engine() as engine:
+    with ended_by_sigterm(), _engine() as engine:
         try:
             engine.start()
         except dockerd.DockerdError as failure:
-            _leave_out(request.config, str(failure))
+            leave_out(request.config, str(failure))
         yield scenario.build(engine)
 
 
 @pytest.fixture
 def spare_engine() -> Iterator[dockerd.Engine]:
     """An empty engine, not started, for one test to break."""
-    with _ended_by_sigterm(), _engine() as engine:
+    with ended_by_sigterm(), _engine() as engine:
         yield engine
 
 
-def _leave_out(config: pytest.Config, reason: str) -> NoReturn:
+def leave_out(config: pytest.Config, reason: str) -> NoReturn:
+    """Leave a test out for a reason that is said aloud, or fail where nothing may be left out."""
     if os.environ.get("WHODIFF_REQUIRE_ENGINE") == "1":
         pytest.fail(f"engine tests are required here, but {reason}", pytrace=False)
     config.stash[LEFT_OUT] = reason
@@ -68,7 +69,7 @@ def _engine() -> Iterator[dockerd.Engine]:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM end the run as Ctrl-C does, so that the engine is taken away."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

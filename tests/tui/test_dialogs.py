@@ -119,8 +119,8 @@ async def test_details_of_an_image_say_what_is_its_own(sample: Path) -> None:
         await it.go_to("postgres:16  own")
         await it.press("i")
         page = await whole_page(it)
-        assert "in layers of no other image" in page
-        assert "in layers that other images hold too" in page
+        assert "in parts of no other image" in page
+        assert "in parts that other images hold too" in page
 
 
 # --- problems -------------------------------------------------------------------------------------

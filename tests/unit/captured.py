@@ -61,3 +61,48 @@ def engine_routes(capture: Path) -> dict[str, Behaviour]:
 
 def _sha256(text: str) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def snapshots(capture: Path) -> dict[str, Any]:
+    """The truth beside the containerd capture, by snapshot number."""
+    known: dict[str, Any] = json.loads((capture / "expected-snapshots.json").read_text())
+    return known
+
+
+def containerd_root(capture: Path) -> Path:
+    """The containerd root that lies beside the data root."""
+    return capture / "var/lib/containerd"
+
+
+def containerd_routes(capture: Path, api: str = "1.56") -> dict[str, Behaviour]:
+    """The captured answers as an engine gives them that speaks this API version at least.
+
+    moby api/docs/CHANGELOG.md: /info has Containerd from 1.46; GraphDriver (without data) is gone
+    and system/df has its new lists from 1.52.
+    """
+    routes = capture_routes(capture)
+    version = json.loads((capture / "api/version.json").read_text())
+    routes["/version"] = says({**version, "ApiVersion": "1.56", "MinAPIVersion": api})
+    new = float(api.partition(".")[2]) >= 52
+    info = json.loads((capture / "api/info.json").read_text())
+    info["DockerRootDir"] = str(capture / ROOT)
+    # The capture's own, not one of the machine that runs the tests.
+    info["Containerd"]["Address"] = str(capture / "run/containerd.sock")
+    if float(api.partition(".")[2]) < 46:
+        routes["/version"] = says({**version, "ApiVersion": api, "MinAPIVersion": "1.24"})
+        del info["Containerd"]
+    routes["/info"] = says(info)
+    usage = json.loads((capture / "api/system-df.json").read_text())
+    if new:
+        usage = {"BuildCacheUsage": {"TotalCount": 1, "Items": usage["BuildCache"]}}
+    routes["/system/df"] = says(usage)
+    blobs = containerd_root(capture) / "io.containerd.content.v1.content/blobs/sha256"
+    for image in json.loads((capture / "api/images.json").read_text()):
+        manifest = json.loads((blobs / image["Id"].partition(":")[2]).read_text())
+        config = (blobs / manifest["config"]["digest"].partition(":")[2]).read_text()
+        layers = json.loads(config)["rootfs"]["diff_ids"]
+        inspected: dict[str, Any] = {"Id": image["Id"], "RootFS": {"Layers": layers}}
+        if not new:
+            inspected["GraphDriver"] = {"Name": "overlayfs", "Data": None}
+        routes[f"/images/{image['Id']}/json"] = says(inspected)
+    return routes

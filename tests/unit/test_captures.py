@@ -198,24 +198,7 @@ def test_live_mounts_lead_to_the_running_containers(
     assert mounted == {name for name, state in STATES.items() if state == "running"}
 
 
-# --- the containerd image store -------------------------------------------------------------------
-
-
-def test_the_containerd_store_is_recognised_and_named(captures: Path) -> None:
-    capture = captures / "containerd"
-    with StubEngine(capture_routes(capture)) as engine:
-        stores = (store_of(capture), store_of(capture, engine.url))
-    for store in stores:
-        assert store.root.image_store is ImageStore.CONTAINERD
-        (word,) = {it.sentence for it in store.problems if "containerd" in it.sentence}
-        assert "containerd image store (snapshotter overlayfs)" in word
-        assert "does not read that store yet" in word
-        assert store.layers == {}
-        assert {it.owner.name for it in store.containers} == STATES.keys()
-        assert all(os.path.isdir(it.directory) for it in store.containers)
-        users = {it.owner.name: [user.name for user in it.users] for it in store.volumes}
-        assert users == {"couchdata": ["couchdb"], "forgotten": []}
-    assert {it.owner.name: it.owner.state for it in stores[1].containers} == STATES
+# --- both stores ---------------------------------------------------------------------------------
 
 
 def test_layers_left_behind_by_overlay2_are_inactive(captures: Path, tmp_path: Path) -> None:

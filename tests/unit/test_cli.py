@@ -311,13 +311,34 @@ def test_the_explorer_without_a_terminal_is_the_report(demo_root: Path, run: Run
     assert json.loads(out)["layers"]
 
 
-def test_the_containerd_store_is_named(captures: Path, run: Run) -> None:
+def test_the_containerd_store_is_answered(captures: Path, run: Run) -> None:
     root = captures / "containerd/var/lib/docker"
     status, out, err = run("report", *on(root))
-    assert status == 0
-    assert "containerd image store" in err
-    assert "container" in out
-    assert "OWNER" not in out
+    assert (status, err) == (0, "")
+    assert re.search(r"writable +was running +shop-web-1 +snapshots/25", out)
+    assert re.search(r"KiB +.*KiB +app:1\n", out[out.index("COMPRESSED") :])
+    _, text, _ = run("report", "--json", *on(root))
+    document = json.loads(text)
+    containerd = captures / "containerd/var/lib/containerd"
+    used = [_du(path) for path in (root, containerd)]
+    assert document["total"]["bytes"] == sum(size for size, _ in used)
+    assert document["total"]["inodes"] == sum(inodes for _, inodes in used)
+    assert document["data_roots"][0]["containerd"] == str(containerd)
+    (layer,) = [it for it in document["layers"] if it["layer"]["id"] == "snapshots/10"]
+    assert layer["layer"]["snapshot"]["recorded"] == {"bytes": 12595200, "inodes": 4}
+    (image,) = [it for it in document["images"] if it["name"] == "base:1"]
+    assert image["layers"] == ["snapshots/1"]
+    assert image["compressed"]["inodes"] == len(image["blobs"]) == 2
+
+
+def _du(path: Path) -> tuple[int, int]:
+    """Allocated bytes and inodes as du(1) counts them."""
+    figures = [
+        subprocess.run(["du", "-sx", *options, path], check=True, capture_output=True, text=True)
+        for options in (["-B1"], ["--inodes"])
+    ]
+    size, inodes = (int(it.stdout.split()[0]) for it in figures)
+    return size, inodes
 
 
 def test_a_captured_host_is_answered(captures: Path, run: Run) -> None:

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import documents
-from app.inventory import Inventory, LayerRow, OtherRow, Sums
+from app.inventory import ImageRow, Inventory, LayerRow, OtherRow, Sums
 from app.model import (
     AS_LAST_SAVED,
     Container,
     DataRoot,
     Evidence,
     Headroom,
+    ImageInfo,
     ImageStore,
     Kind,
     Layer,
@@ -114,7 +115,8 @@ def _report(top: int | None = None) -> documents.Document:
     inventory = Inventory(
         (LayerRow(STORE, LAYER, USAGE), LayerRow(STORE, LAYER, USAGE)),
         (OtherRow(STORE, volume, USAGE), OtherRow(STORE, Container(WEB, b"/c"), USAGE)),
-        Sums(USAGE, USAGE, USAGE, USAGE, Usage(unreadable=7)),
+        (ImageRow(STORE, ImageInfo(WEB), USAGE, USAGE, USAGE, USAGE),),
+        Sums(USAGE, USAGE, USAGE, USAGE, USAGE, Usage(unreadable=7)),
     )
     filesystems = [
         Headroom(b"/", "ext4", "vda", 1, 2, 3, 4, 7),

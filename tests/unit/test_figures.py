@@ -47,6 +47,22 @@ def test_a_unit_that_was_cut_short_keeps_its_count() -> None:
     assert (found.bytes, found.inodes, found.partial) == (20 * 4096, 900, True)
 
 
+def test_recorded_inodes_are_not_added_to_counted_ones() -> None:
+    figures, one, two = Figures(), UNIT % 1, UNIT % 2
+    recorded = Usage(8192, 5000, 10)
+    figures.know({}, {one: recorded, two: recorded})
+    assert figures.of((one,)) == Usage(8192, 5000, 10, partial=True)
+    figures.count({}, {one: 4})
+    assert figures.of((one,)) == Usage(8192, 5000, 10, partial=True)
+    figures.count({one: 11}, {})
+    assert figures.of((one,)) == Usage(8192, 5000, 11, partial=True)
+    assert figures.of((one, two)) == Usage(16384, 10000, 21, partial=True)
+    figures.finish([result(1, 12)])
+    found = figures.of((one, two))
+    assert found
+    assert (found.bytes, found.inodes) == (12 * 4096 + 8192, 22)
+
+
 def test_what_is_forgotten_is_forgotten_with_its_count() -> None:
     figures = Figures()
     figures.count({UNIT % 1: 5, UNIT % 2: 6}, {UNIT % 3: 7})
