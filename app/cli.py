@@ -147,6 +147,8 @@ def _explore(options: argparse.Namespace) -> int:
         return _command(options)
     # Until the names are on the screen (app.screens.explore): a ninth of the time to them.
     gc.disable()
+    # Names are read in a thread: at Python's own 5 ms it would keep the keys waiting at every turn.
+    sys.setswitchinterval(0.0005)
     from app.tui import explore  # noqa: PLC0415 - textual takes 150 ms to import
 
     return explore(options)

@@ -73,6 +73,7 @@ def by_inodes(root: Path) -> Wish:
 async def test_counts_come_first_and_bytes_follow(sample: Path, size: tuple[int, int]) -> None:
     async with exploring(by_inodes(sample), size, rested=False) as it:
         await it.until(lambda: any("20,041+" in row and "arroyo" in row for row in it.rows))
+        await it.until(lambda: any("20,279+" in row for row in it.rows))
         row = next(row for row in it.rows if "arroyo" in row)
         assert row[:14].split() == ["…"], "bytes that nobody has measured are not 0"
         assert "counting inodes 3 of" in it.lines[-2]
