@@ -26,7 +26,7 @@ _BAD_USAGE = 2
 _EPILOG = """\
 commands:
   whodiff [ROOT]          explore the data root
-  whodiff which PATH...   whose is this path, short id or l/ token
+  whodiff which PATH...   whose is this path, name, short id or l/ token
   whodiff report          every layer with owner, bytes, inodes
   whodiff du PATH...      bytes, apparent bytes and inodes of any directory, hard links once
   whodiff plan PATH...    what removing it would do, by which call; changes nothing
@@ -234,7 +234,8 @@ def _which() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a layer directory, anything in one, a path below merged, a short id, an l/ token",
+        help="a layer directory, anything in one, a path below merged, a name, a short id, "
+        "an l/ token",
     )
     _add_root_options(parser)
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
@@ -269,9 +270,10 @@ def _plan() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="a layer directory, a file in one, a volume, a log, a short id, an l/ token",
+        help="a layer directory, a file in one, a volume, a log, a name, a short id, an l/ token",
     )
     _add_root_options(parser)
+    parser.add_argument("--read-only", action="store_true", help="nothing else: a plan only looks")
     parser.add_argument("--json", action="store_true", help="JSON instead of text")
     return parser
 

@@ -1,4 +1,4 @@
-"""What an operator asks for, as wishes: from a path, the beginning of an id, or an ``l/`` token."""
+"""What an operator asks for, as wishes: from a path, a name, the beginning of an id, a token."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 
 from app.cleanup.plan import Subject, Wish
-from app.model import Kind, Layer, Store
+from app.model import Container, ImageInfo, Kind, Layer, Store
 from app.stores.graphdriver import SHA256 as _SHA256
-from app.stores.lookup import ID, SNAPSHOT, TOKEN, locate, lookup, snapshot_named
+from app.stores.lookup import ID, SNAPSHOT, TOKEN, called, locate, lookup, snapshot_named
 from app.stores.request import Survey
 from app.stores.snapshotter import SNAPSHOTS
 
@@ -39,6 +39,10 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Wish]:
     driver = os.path.join(root, b"overlay2")
     token, prefix = TOKEN.fullmatch(text), ID.fullmatch(text.lower())
     head = text.partition("/")[0]
+    for thing in called(text, store):
+        kinds = {Container: Subject.CONTAINER, ImageInfo: Subject.IMAGE}
+        subject = kinds.get(type(thing), Subject.VOLUME)
+        yield Wish(subject, root, id=thing.owner.id, namespace=thing.owner.namespace)
     if token and token[1] in store.tokens.keys() | store.dangling.keys():
         yield Wish(Subject.PATH, root, path=os.path.join(driver, b"l", token[1].encode()))
     elif (numbered := SNAPSHOT.fullmatch(text)) and (snapshot := snapshot_named(text, store)):

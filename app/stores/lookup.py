@@ -1,4 +1,4 @@
-"""From what an operator pastes to its owner: a path, a short id or an ``l/`` token."""
+"""From what an operator pastes to its owner: a path, a name, a short id or an ``l/`` token."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def locate(asked: bytes, stores: Sequence[Store]) -> Inside | None:
 
 def _nothing_named(text: str) -> str:
     return (
-        f"no directory, container, image, cache record or l/ token begins with {text!r}: give a "
-        "path, or at least 6 digits of an id."
+        f"nothing is called {text!r}, and no directory, container, image, cache record or l/ token "
+        f"begins with {text!r}: give a path, a name, or at least 6 digits of an id."
     )
 
 
@@ -96,8 +96,15 @@ def _outside(text: str, stores: Sequence[Store]) -> str:
 
 
 def _by_name(asked: bytes, store: Store) -> Iterator[Answer]:
-    """What is no path here: a token, the beginning of an id, ``<directory>/diff`` from a mount."""
+    """What is no path here: a name, a token, the beginning of an id, ``<directory>/diff``."""
     text = os.fsdecode(asked).rstrip("/")
+    for thing in called(text, store):
+        if isinstance(thing, Container):
+            yield from _by_id(asked, thing.owner.id, store)
+        elif isinstance(thing, ImageInfo):
+            yield _image(asked, thing, store)
+        else:
+            yield _volume(asked, thing, store)
     token, prefix = TOKEN.fullmatch(text), ID.fullmatch(text.lower())
     head = text.partition("/")[0]
     if token and token[1] in store.tokens.keys() | store.dangling.keys():
@@ -108,6 +115,13 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Answer]:
         yield from _by_id(asked, prefix[1], store)
     elif head in store.layers:
         yield _layer(asked, store.layers[head], store)
+
+
+def called(text: str, store: Store) -> Iterator[Container | ImageInfo | Volume]:
+    """The containers, images and volumes of exactly this name; an image by any of its tags."""
+    yield from (it for it in store.containers if it.owner.name == text)
+    yield from (it for it in store.images if {text, f"{text}:latest"} & {*it.owner.tags})
+    yield from (it for it in store.volumes if it.owner.name == text)
 
 
 def snapshot_named(text: str, store: Store) -> Layer | None:

@@ -314,7 +314,7 @@ def test_the_root_of_a_process_is_the_way_in_where_the_mount_is_not_seen(
     place = found.steps[0].place
     assert place
     assert place.base.startswith(b"/proc/")
-    assert place.base_device == os.stat(f"/proc/{known.pid}/root/.").st_dev
+    assert place.base_device == os.stat(os.path.join(place.base, b".")).st_dev
 
 
 def test_a_file_of_the_image_alone_is_asked_for_twice(plan: Planner, truth: Truth) -> None:

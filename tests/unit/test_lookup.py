@@ -71,6 +71,16 @@ def test_a_layer_directory_and_any_path_in_it(small: SmallRoot, store: Store, in
     assert answer.found
 
 
+def test_names_lead_to_what_is_called_so(small: SmallRoot, store: Store) -> None:
+    found = lookup(b"web", (store,))
+    assert {it.kind for answer in found for it in answer.owners} == {Kind.CONTAINER}
+    assert small.container.layer.name in {it.layer.id for it in found if it.layer}
+    tag = next(tag for image in store.images for tag in image.owner.tags)
+    assert owners(ask(tag, store))[0][0] == "image"
+    volume = store.volumes[0].owner.name
+    assert owners(ask(volume, store)) == [("volume", volume)]
+
+
 def test_a_relative_path(small: SmallRoot, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(small.path / "overlay2")
     name = small.container.layer.name
@@ -273,7 +283,7 @@ def test_a_dangling_token_says_where_it_led(small: SmallRoot, store: Store) -> N
 
 
 @pytest.mark.parametrize(
-    "asked", [link_token("never"), cache_id("never"), "ab12", "web", "sha256:", "no such thing"]
+    "asked", [link_token("never"), cache_id("never"), "ab12", "webb", "sha256:", "no such thing"]
 )
 def test_what_nothing_begins_with_says_what_to_give(store: Store, asked: str) -> None:
     answer = ask(asked, store)

@@ -51,6 +51,13 @@ def test_a_refusal_is_an_answer(demo_root: Path, run: Run) -> None:
     assert lines[3].startswith("  instead")
 
 
+def test_names_do_as_well_as_ids(demo_root: Path, run: Run) -> None:
+    for name, title in (("arroyo", "container arroyo"), ("shop_pgdata", "volume shop_pgdata")):
+        status, out, _ = run(name, "--read-only", *on(demo_root))
+        assert status == 0
+        assert out.splitlines()[1].split() == ["remove", *title.split()]
+
+
 def test_json_has_the_promised_keys(demo_root: Path, run: Run) -> None:
     status, out, _ = run("--json", demo_root / "overlay2/l" / DANGLING, *on(demo_root))
     assert status == 0

@@ -1,0 +1,250 @@
+"""What goes on behind the explorer: names are read, figures measured, growth watched.
+
+Names come from the survey, figures from the scan, both in the background; this half of the screen
+is told of the one and polls the other, and puts both into the outline. How it looks is the other
+half's (:mod:`app.screens.explore`).
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from rich.text import Text
+from textual import on, work
+from textual.screen import Screen
+from textual.worker import get_current_worker
+
+from app.outline.filesystems import scarcer
+from app.outline.levels import Place, read_level
+from app.outline.order import Column, Order
+from app.outline.outline import Outline, Thing
+from app.outline.units import units_changed
+from app.scan.kept import Kept
+from app.scan.kept_file import Entry
+from app.screens import work as background
+from app.screens.findings import Findings
+from app.screens.measuring import Measuring
+from app.screens.messages import CameOrWent, Failed, HeadroomRead, Marked, Surveyed
+from app.screens.watching import Watch
+from app.screens.wish import Wish
+from app.text import safe
+
+POLL = 0.1  # seconds between two looks at the scan
+HEADROOM = 5.0  # seconds between two looks at the filesystems
+
+
+class GatheringScreen(Screen[None]):
+    """One data root or several as an outline, which is kept true. Somebody else draws it."""
+
+    def __init__(self, wish: Wish) -> None:
+        super().__init__()
+        self._wish = wish
+        self._removed: tuple[bytes, ...] = ()
+        self._outline = Outline(
+            Order(wish.column or Column.BYTES, wish.column is not Column.NAME, wish.apparent)
+        )
+        self._order_chosen = wish.column is not None
+        self._measuring = Measuring(self._outline.figures, self._outline.growths, Kept(wish.cache))
+        self._watch = Watch()
+        self._findings = Findings(self._outline.figures)
+
+    def _gather(self) -> None:
+        """Begin. The first frame comes before the first import of the engine's SDK."""
+        self.set_interval(POLL, self._poll)
+        self.set_interval(HEADROOM, self._look_at_headroom)
+        self.call_after_refresh(self._start_survey)
+
+    def on_unmount(self) -> None:
+        self._measuring.close()
+
+    # --- what the other half does ---------------------------------------------------------------
+
+    def _thing(self) -> Thing | None:
+        """What the cursor is on."""
+        raise NotImplementedError
+
+    def _show_rows(self, keep: int | None = None) -> None:
+        """The outline has other rows, or other figures."""
+        raise NotImplementedError
+
+    def _show_status(self) -> None:
+        """What goes on has changed."""
+        raise NotImplementedError
+
+    def _show_headings(self) -> None:
+        """The columns or their order have changed."""
+        raise NotImplementedError
+
+    def _show_headroom(self) -> None:
+        """The filesystems' figures have changed."""
+        raise NotImplementedError
+
+    def _set_order(self, order: Order) -> None:
+        """Sort in another way."""
+        raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        """Whether names or figures are still on their way."""
+        return self._measuring.news is None or self._measuring.active or self._findings.asking
+
+    # --- names ----------------------------------------------------------------------------------
+
+    @work(thread=True, exclusive=True, group="survey")
+    def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
+        if all_anew:
+            self._measuring.kept.forget()
+        worker = get_current_worker()
+        background.survey(
+            self._wish.request,
+            self._measuring.kept,
+            self.post_message,
+            lambda: worker.is_cancelled,
+            at_once,
+        )
+
+    @on(Surveyed)
+    def _take_names(self, message: Surveyed) -> None:
+        self._findings.survey = message.survey
+        self._measuring.ask_for(inodes=self._outline.order.column is Column.INODES)
+        self._measuring.want(message.units, message.marks)
+        self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
+        self._measure_changed(message)
+        self._show_rows()
+        self._show_status()
+        self.call_after_refresh(_collect_garbage_again)
+
+    def _measure_changed(self, message: Surveyed) -> None:
+        """After a removal: what lay beside the removed things, and nothing else."""
+        if not self._removed:
+            return
+        units = units_changed(message.units, self._removed)
+        for place in self._outline.places(units):
+            self._list(place)
+        self._measure(units)
+        self._removed = ()
+
+    @on(Failed)
+    def _give_up(self, message: Failed) -> None:
+        self.app.exit(return_code=2, message=Text(f"whodiff: {safe(message.sentence)}"))
+
+    # --- figures --------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        if not self._measuring.active:
+            self._watch_on()
+            return
+        finished = self._measuring.poll()
+        if self._measuring.watching and not self._measuring.active and self._measuring.news:
+            self._watch.note(time.monotonic(), self._measuring.news.elapsed)
+            self._look_for_others()
+        measured = self._measuring.hand_over()
+        if measured:
+            self._keep(measured)
+        for place in self._outline.places(finished):
+            self._list(place)
+        self._outline.refresh()
+        self._show_rows()
+        self._show_status()
+
+    def _watch_on(self) -> None:
+        """Look again once it is time."""
+        if self._measuring.paths and self._watch.due(time.monotonic()):
+            self._measuring.look_again()
+
+    @work(thread=True, exclusive=True, group="others")
+    def _look_for_others(self) -> None:
+        stores, known = self._findings.stores, self._measuring.paths
+        background.look_for_others(stores, known, self.post_message)
+
+    @on(CameOrWent)
+    def _name_the_others(self) -> None:
+        """Containers came or went while we watch: their names, without going back to fewer."""
+        if not self.busy and self._watch.may_read_names(time.monotonic()):
+            self._start_survey(at_once=False)
+
+    def _keep(self, measured: tuple[Entry, ...]) -> None:
+        """Keep what was measured, in a thread."""
+        work = partial(background.keep, self._measuring.kept, measured, self._measuring.paths)
+        self.run_worker(work, thread=True, group="keep")
+
+    @work(thread=True, exclusive=True, group="headroom")
+    def _look_at_headroom(self) -> None:
+        if self._findings.stores:
+            background.read_headroom(self._findings.stores, self.post_message)
+
+    @on(HeadroomRead)
+    def _take_headroom(self, message: HeadroomRead) -> None:
+        self._findings.headrooms = message.by_path
+        if not self._order_chosen and message.by_path:
+            self._order_chosen = True
+            self._set_order(replace(self._outline.order, column=scarcer(message.by_path.values())))
+        self._show_headroom()
+
+    def _list(self, place: Place) -> None:
+        """List a directory in a thread; :meth:`_take_entries` hears of it."""
+        result = self._outline.figures.results.get(place.unit)
+        read = partial(read_level, place, result, self._measuring.fence, self._outline.order)
+        work = partial(background.list_place, read, self.post_message)
+        self.run_worker(work, thread=True, group="list")
+
+    # --- the keys -------------------------------------------------------------------------------
+
+    def action_rescan(self) -> None:
+        """Measure the row's units again, but for image layers that are the same."""
+        thing = self._thing()
+        if thing is None:
+            return
+        self._measure(thing.node.draft.units)
+
+    def _measure(self, units: Sequence[bytes]) -> None:
+        """Measure again, as soon as it is known which of these units are the same."""
+        marked = self._measuring.ask(units)
+        work = partial(background.mark, marked, self.post_message)
+        self.run_worker(work, thread=True, group="mark")
+
+    @on(Marked)
+    def _measure_again(self, message: Marked) -> None:
+        self._measuring.again(message.marks)
+        tally = self._measuring.tally
+        if tally.kept and not tally.walked:
+            self.notify(
+                "Image layers do not change, and these are the same. "
+                "Ctrl+R measures everything again.",
+                markup=False,
+            )
+        self._show_rows()
+        self._show_status()
+
+    def action_rescan_all(self, all_anew: bool = False) -> None:
+        """Read the names again, and measure all that can have changed, or everything."""
+        self._measuring.renew(all_anew)
+        self._show_rows()
+        self._show_status()
+        self._start_survey(all_anew=all_anew)
+
+    def action_watch(self) -> None:
+        """Look again every few seconds, what grows first; or no longer."""
+        self._outline.watch(self._watch.toggle())
+        self._show_headings()
+        self._show_rows()
+        self._show_status()
+
+    def action_stop_scan(self) -> None:
+        """Stop measuring; what was found stays, marked as a lower bound."""
+        watched = self._watch.on
+        if watched:
+            self.action_watch()
+        if not self._measuring.stop() and not watched:
+            self.notify("Nothing is being measured. q quits.", markup=False)
+
+
+def _collect_garbage_again() -> None:
+    """The names are there, the start is over (see app.cli); most of what was made so far stays."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
