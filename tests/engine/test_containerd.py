@@ -214,6 +214,7 @@ def test_reading_while_a_writer_commits_is_never_wrong(containerd: Containerd) -
 
 def test_it_reads_the_same_with_containerd_down(containerd: Containerd) -> None:
     """Last: the daemon is stopped for it."""
+    containerd.collect()
     before = _store(containerd.docker)
     containerd.stop()
     try:
