@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Test processes side by side: most tests wait more than they work.
+JOBS ?= 3
 BIN := $(VENV)/bin
 
 # The installation compiles the native scan core, where a C compiler is.
@@ -40,7 +42,7 @@ contracts: $(VENV)/.developer ## who may import whom
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.developer ## the tests (those of the engine need root, dockerd and busybox)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadgroup
 
 sanitize: ## look for memory errors, leaks and races in the native scan core
 	tests/native/sanitize.sh

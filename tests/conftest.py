@@ -21,7 +21,20 @@ settings.register_profile("ci", deadline=None, suppress_health_check=SLOW_IS_FIN
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 _MEMORY = "/dev/shm"
+#: How the reason of a test begins that was left out for want of an engine.
+LEFT_OUT = "no engine: "
 ARCHIVES = Path(__file__).parent / "captures"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say aloud which tests of the engine were left out, and why."""
+    reasons = {
+        str(report.longrepr[2]).removeprefix(f"Skipped: {LEFT_OUT}")
+        for report in terminalreporter.stats.get("skipped", ())
+        if isinstance(report.longrepr, tuple) and LEFT_OUT in report.longrepr[2]
+    }
+    for reason in sorted(reasons):
+        terminalreporter.write_line(f"engine tests left out: {reason}", yellow=True)
 
 
 def _unpack(archive: Path, target: Path) -> None:

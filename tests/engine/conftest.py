@@ -9,38 +9,39 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import pytest
 
+from tests.conftest import LEFT_OUT
 from tests.engine import dockerd, scenario
 
-LEFT_OUT = pytest.StashKey[str]()
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One process has the engine: its tests follow each other when others run beside them."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.xdist_group("engine"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out tests of the engine where there can be none."""
     if item.get_closest_marker("engine") and (missing := dockerd.missing_tools()):
-        leave_out(item.config, f"this machine lacks {missing}")
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Say aloud what was left out, and why."""
-    if reason := config.stash.get(LEFT_OUT, ""):
-        terminalreporter.write_line(f"engine tests left out: {reason}", yellow=True)
+        leave_out(f"this machine lacks {missing}")
 
 
 @pytest.fixture(scope="session")
-def engine_scenario(request: pytest.FixtureRequest) -> Iterator[scenario.Scenario]:
+def engine_scenario() -> Iterator[scenario.Scenario]:
     """The engine with everything on it; whoever stops the engine starts it again."""
     with ended_by_sigterm(), _engine() as engine:
         try:
             engine.start()
         except dockerd.DockerdError as failure:
-            leave_out(request.config, str(failure))
+            leave_out(str(failure))
         yield scenario.build(engine)
 
 
@@ -51,12 +52,11 @@ def spare_engine() -> Iterator[dockerd.Engine]:
         yield engine
 
 
-def leave_out(config: pytest.Config, reason: str) -> NoReturn:
+def leave_out(reason: str) -> NoReturn:
     """Leave a test out for a reason that is said aloud, or fail where nothing may be left out."""
     if os.environ.get("WHODIFF_REQUIRE_ENGINE") == "1":
         pytest.fail(f"engine tests are required here, but {reason}", pytrace=False)
-    config.stash[LEFT_OUT] = reason
-    pytest.skip(f"no engine: {reason}")
+    pytest.skip(f"{LEFT_OUT}{reason}")
 
 
 @contextmanager

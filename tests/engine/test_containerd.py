@@ -35,10 +35,10 @@ READS = 2000
 
 
 @pytest.fixture(scope="module")
-def containerd(request: pytest.FixtureRequest) -> Iterator[Containerd]:
+def containerd() -> Iterator[Containerd]:
     """A containerd with images and containers in the namespaces moby, k8s.io and default."""
     if missing := missing_tools():
-        leave_out(request.config, f"this machine lacks {missing}")
+        leave_out(f"this machine lacks {missing}")
     it = Containerd()
     with ended_by_sigterm():
         try:
@@ -46,7 +46,7 @@ def containerd(request: pytest.FixtureRequest) -> Iterator[Containerd]:
             _fill(it)
             yield it
         except ContainerdError as failure:
-            leave_out(request.config, str(failure))
+            leave_out(str(failure))
         finally:
             it.close()
 

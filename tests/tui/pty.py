@@ -35,7 +35,7 @@ class Terminal:
         self, command: Sequence[str], size: tuple[int, int] = (120, 36), **environ: str
     ) -> None:
         columns, lines = size
-        dropped = ("NO_COLOR", "COLORTERM", "TERM")
+        dropped = ("NO_COLOR", "COLORTERM", "TERM", "LINES", "COLUMNS")
         env = {name: value for name, value in os.environ.items() if name not in dropped}
         env |= {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", **environ}
         self.sent = b""

@@ -448,24 +448,33 @@ def test_the_place_itself_or_the_way_to_it_may_be_no_mount(root: bytes) -> None:
 
 
 def test_through_a_live_overlay_files_go_from_the_upper_and_the_lower_stays(root: bytes) -> None:
-    for name in (b"lower/dir/from-below", b"lower/both", b"upper/dir/from-above", b"upper/alone"):
-        put(root + b"/" + name, b"x" * 9000)
-    for name in (b"work", b"merged"):
-        os.mkdir(root + b"/" + name)
-    options = b"lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work" % (root, root, root)
-    with mounted("-t", "overlay", "-o", options, "overlay", root + b"/merged") as done:
-        if not done:
-            pytest.skip("no overlay can be mounted here")
-        merged = root + b"/merged"
-        before = os.statvfs(root)
-        assert erased(merged, b"alone").complete
-        assert erased(merged, b"dir").complete
-        assert erased(merged, b"both").complete
-        assert not os.listdir(merged)
-        assert os.statvfs(root).f_bfree > before.f_bfree
-        # Above a lower one a whiteout stays in its place.
-        assert sorted(os.listdir(root + b"/upper")) == [b"both", b"dir"]
-    assert {b"lower/dir/from-below", b"lower/both"} <= entries(root)
+    """On a filesystem of its own: nobody else's files come and go while its free blocks count."""
+    disk = root + b"/disk"
+    os.mkdir(disk)
+    with mounted("-t", "tmpfs", "none", disk) as memory:
+        if not memory:
+            pytest.skip("mounting is not allowed here")
+        for name in (
+            *(b"lower/dir/from-below", b"lower/both"),
+            *(b"upper/dir/from-above", b"upper/alone"),
+        ):
+            put(disk + b"/" + name, b"x" * 9000)
+        for name in (b"work", b"merged"):
+            os.mkdir(disk + b"/" + name)
+        options = b"lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work" % (disk, disk, disk)
+        with mounted("-t", "overlay", "-o", options, "overlay", disk + b"/merged") as done:
+            if not done:
+                pytest.skip("no overlay can be mounted here")
+            merged = disk + b"/merged"
+            before = os.statvfs(disk)
+            assert erased(merged, b"alone").complete
+            assert erased(merged, b"dir").complete
+            assert erased(merged, b"both").complete
+            assert not os.listdir(merged)
+            assert os.statvfs(disk).f_bfree > before.f_bfree
+            # Above a lower one a whiteout stays in its place.
+            assert sorted(os.listdir(disk + b"/upper")) == [b"both", b"dir"]
+        assert {b"lower/dir/from-below", b"lower/both"} <= entries(disk)
 
 
 def test_an_overlay_without_one_inode_space_works_too(root: bytes) -> None:
