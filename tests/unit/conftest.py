@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from app import cli
 from app.demo import containers_story
 from app.demo.sample import build_sample
+from tests.unit.commands import Run
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,19 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(containers_story, "CHECKPOINT_FOLDERS", 40)
         build_sample(root)
     return root
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run one command in this process: status, stdout, stderr."""
+
+    def run_it(*arguments: str | Path) -> tuple[int, str, str]:
+        status: object
+        try:
+            status = cli.main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code
+        assert isinstance(status, int)
+        return (status, *capsys.readouterr())
+
+    return run_it
