@@ -171,7 +171,12 @@ void walk_child(struct worker *worker, struct opened *above, struct dir *dir, in
 void walk_batch(struct worker *worker, struct batch *batch);
 size_t path_of(const struct unit *unit, const struct dir *dir, const char *name, char *path);
 
+/* calls.c: the end of a job that no thread is in any more */
+void destroy(struct job *job);
+
 /* job.c: who walks what; the lock is held where it is said */
+struct timespec in_milliseconds(int milliseconds); /* from now, as the conditions' clock goes */
+bool grow(struct job *job);                        /* lock */
 void fail(struct job *job, int error);
 void watch(struct worker *worker, const struct opened *here);
 bool hand_over(struct worker *worker, struct opened *here);
