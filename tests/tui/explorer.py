@@ -18,7 +18,7 @@ from widgets.usage_tree import UsageTree
 
 WIDE, NARROW = (120, 36), (80, 24)
 #: Turns of 50 ms that something may take on a busy machine.
-PATIENCE = 600
+PATIENCE = 2400
 _SIGN = re.compile(r"^ *(?:[▾▸>v] )?")
 
 

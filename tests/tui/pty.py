@@ -15,7 +15,7 @@ import pyte
 from wcwidth import wcswidth
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 #: All that Textual sends on its own.
 ALLOWED = re.compile(

@@ -26,7 +26,8 @@ from app.scan.tree import UnitResult
 from app.scan.walk import Fence, Unit, walk_unit
 
 NOBODY = 65534
-PATIENCE = 20.0
+#: Seconds that a walk may take, which gives way to everything else on the machine.
+PATIENCE = 120.0
 #: Measures one unit with some core.
 Measure = Callable[[Unit, Fence], UnitResult]
 MAKERS = ("directory", "file", "sparse", "symlink", "fifo", "whiteout", "socket", "link")

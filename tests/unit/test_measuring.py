@@ -21,7 +21,7 @@ from app.screens.measuring import Measuring, Tally
 from app.stores.live import LOWER, UPPER, reason
 from tests.unit.small_root import SmallRoot, make_small_root
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 MOUNTED = Reference(Kind.MOUNT, "/m", "/m", reason(UPPER))
 READ = Reference(Kind.MOUNT, "/m", "/m", reason(LOWER))
 
