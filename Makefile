@@ -3,15 +3,15 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Test processes side by side: most tests wait more than they work.
-JOBS ?= 3
+# Test processes beside the one that has the engine: most tests wait more than they work.
+JOBS ?= 2
 BIN := $(VENV)/bin
 
 # The installation compiles the native scan core, where a C compiler is.
 CORE := hatch_build.py $(wildcard app/scan/native/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types contracts unit sanitize bench screenshots clean
+.PHONY: help run demo test lint types contracts unit engine others sanitize bench screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -42,7 +42,14 @@ contracts: $(VENV)/.developer ## who may import whom
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.developer ## the tests (those of the engine need root, dockerd and busybox)
-	$(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=loadgroup
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target engine others
+
+# A process of its own, which takes the engine away again however it is ended.
+engine: $(VENV)/.developer
+	$(BIN)/python -m pytest tests/engine
+
+others: $(VENV)/.developer
+	$(BIN)/python -m pytest --numprocesses=$(JOBS) tests/unit tests/tui
 
 sanitize: ## look for memory errors, leaks and races in the native scan core
 	tests/native/sanitize.sh

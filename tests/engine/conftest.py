@@ -9,7 +9,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -17,15 +16,6 @@ import pytest
 
 from tests.conftest import LEFT_OUT
 from tests.engine import dockerd, scenario
-
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process has the engine: its tests follow each other when others run beside them."""
-    for item in items:
-        if item.path.is_relative_to(HERE):
-            item.add_marker(pytest.mark.xdist_group("engine"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
