@@ -78,10 +78,11 @@ def removal_for(wish: Wish) -> Removal:
         from app.cleanup.engine_calls import EngineCalls  # noqa: PLC0415
         from app.cleanup.execute import execute  # noqa: PLC0415
         from app.cleanup.journal import Journal  # noqa: PLC0415
+        from app.cleanup.planner import fresh_plan, unmeasured  # noqa: PLC0415
         from app.stores.engine import engine_url  # noqa: PLC0415
 
         calls = EngineCalls(engine_url(wish.request.host, wish.request.environ))
-        renew = partial(plan, shown.wish)
+        renew = partial(fresh_plan, shown.wish, wish.request, unmeasured)
         return execute(shown, renew, calls, progress, Journal(wish.journal))
 
     return Removal(plan, run)

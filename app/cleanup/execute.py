@@ -25,6 +25,7 @@ from app.cleanup.tally import Erased
 
 #: Seconds between two looks whether somebody said stop while the engine is at work.
 _LOOK = 0.1
+_STOPPED = "Stopped before anything was removed."
 _ON_DISK = {Action.ERASE: erase, Action.TRUNCATE: truncate}
 _ENGINE = {
     Action.REMOVE_CONTAINER,
@@ -52,18 +53,21 @@ def execute(
 ) -> Outcome:
     """Carry out the plan that was confirmed, if a fresh one (``renew``) is still the same.
 
+    ``renew`` need not measure: what was promised is what the shown plan says.
     Never touches anything where the two differ. What fails is told in the outcome, with what was
     done until then; nothing is undone, and no later step is tried.
     """
     if not shown.allowed:
         return Outcome(shown, done=False, why=_refusal(shown))
     if progress.stopped:
-        return Outcome(shown, done=False, why="Stopped before anything was removed.")
+        return Outcome(shown, done=False, why=_STOPPED)
     progress.current = "looking at it once more"
-    now = renew()
-    different = _different(shown, now)
-    if different:
+    # It is not measured again: between that look and the deed nothing may take its time.
+    now = replace(renew(), frees=shown.frees)
+    if different := _different(shown, now):
         return Outcome(shown, done=False, why=different)
+    if progress.stopped:
+        return Outcome(shown, done=False, why=_STOPPED)
     return _Execution(now, calls, progress, journal).outcome()
 
 

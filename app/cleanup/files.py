@@ -121,10 +121,8 @@ class _Case:
             return self.refused("another overlay is mounted on top of its layer", "unmount that")
         way = entrance(self.world, self.layer)
         if way is None:
-            return self.refused(
-                "its layer is mounted, but no mount of it can be reached from here",
-                f"remove it from inside: docker exec {word_of(self.owner.id)} rm ...",
-            )
+            why = "its layer is mounted, or a copy of it; no mount of it can be reached from here"
+            return self.refused(why, self._from_inside())
         if self.upper.seen is Seen.UNKNOWN:
             return self.refused(*_UNREADABLE)
         found = reach(way.base, self.names)
@@ -138,6 +136,12 @@ class _Case:
                 "whiteout"
             )
         return self._plan(found, notes, evidence, typed=True, frees=self._measured())
+
+    def _from_inside(self) -> str:
+        if self.world.silence:
+            # The container that a reachable engine has may be the one that this was copied from.
+            return "unmount it, then ask again"
+        return f"remove it from inside: docker exec {word_of(self.owner.id)} rm ..."
 
     def _from_beneath(self, found: Reached, evidence: Evidence) -> Plan:
         words = (
@@ -174,6 +178,7 @@ class _Case:
         return reach_in_root(root.path, place)
 
     def _against_stopped(self) -> Iterator[Doubt]:
+        yield from self.world.blind()
         state = self.owner.state
         if state in ALIVE:
             yield (

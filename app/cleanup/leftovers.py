@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from app.cleanup.containers import word_of
 from app.cleanup.places import Gone, Unreachable, path_of, reach_in_root
@@ -135,6 +136,7 @@ def _against_link(world: World, token: str, target: bytes) -> Iterator[Doubt]:
             yield f"a live mount uses it, at {os.fsdecode(mount.point)}", "stop that container"
     if world.unseen_mounts:
         yield f"a mount may use it: {world.unseen_mounts}", "run whodiff as root"
+    yield from world.blind()
 
 
 def _container_of(disk: DiskReading, name: str) -> bool:
@@ -164,7 +166,8 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
     if age < YOUNG:
         why = "it changed within the last hour: a download, load or build may be writing it"
         return refused(wish, title, why, "wait an hour, then ask again")
-    if reason := next(open_doubts(world, names[0], path_of(found.place)), None):
+    seen = chain(world.blind(), open_doubts(world, names[0], path_of(found.place)))
+    if reason := next(seen, None):
         return refused(wish, title, *reason)
     points = (it.point for it in world.mounts)
     inside = path_of(found.place) + b"/"

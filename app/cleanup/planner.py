@@ -16,7 +16,7 @@ from app.cleanup.files import plan_file
 from app.cleanup.images import plan_image, plan_image_layer
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
-from app.cleanup.measure import Measure, measured
+from app.cleanup.measure import Measure, measured, unmeasured
 from app.cleanup.places import Unreachable, reach, reach_in_root
 from app.cleanup.plan import Plan, Subject, Wish
 from app.cleanup.snapshots import part_of_snapshot, refused_blob, refused_snapshot
@@ -30,7 +30,7 @@ from app.stores.recognise import RootError
 from app.stores.snapshotter import PREFIX, SNAPSHOTS, directory_id
 from app.stores.survey import Request, Survey, survey
 
-__all__ = ["Measure", "fresh_plan", "make_plan", "measured", "wish_for"]
+__all__ = ["Measure", "fresh_plan", "make_plan", "measured", "unmeasured", "wish_for"]
 
 #: What an overlay2 directory itself is made of; to choose one of these is to choose the layer.
 _PARTS = (b"diff", b"merged", b"work", b"link", b"lower", b"committed")

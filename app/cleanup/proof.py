@@ -13,13 +13,9 @@ from collections.abc import Iterator
 from app.cleanup.world import Doubt, World
 from app.model import Evidence, Layer
 from app.stores.files import Damage, Folder
-from app.stores.hints import Host, serving
 
 #: What is younger than this may be in the making (seconds).
 YOUNG = 3600.0
-#: ``/proc/<pid>/ns/pid`` of the machine's own processes (Linux include/linux/proc_ns.h,
-#: PROC_PID_INIT_INO).
-_MACHINE = b"pid:[4026531836]"
 
 
 def doubts(world: World, layer: Layer) -> Iterator[Doubt]:
@@ -46,33 +42,16 @@ def evidence(layer: Layer) -> tuple[Evidence, ...]:
 
 def _of_engine(world: World) -> Iterator[Doubt]:
     """An engine must agree where one answers; where one works and is not heard, nobody knows."""
-    pids = serving(Host(), world.store.root.path)
-    if not world.silence:
-        if world.unheard:
-            yield f"the engine was not heard wholly: {world.unheard}", "solve that, or stop it"
-        if not pids and not _sees_machine(world):
-            yield _BLIND
-    elif pids:
+    pids = world.engines
+    if not world.silence and world.unheard:
+        yield f"the engine was not heard wholly: {world.unheard}", "solve that, or stop it"
+    if world.silence and pids:
         yield (
             f"dockerd, process {pids[0]}, works on this data root and was not heard "
             f"({world.silence}): its memory may know more than the disk",
             "let it answer, or stop it",
         )
-    elif not _sees_machine(world):
-        yield _BLIND
-
-
-_BLIND: Doubt = (
-    "the processes of this machine cannot be seen from inside this container",
-    "run whodiff on the machine itself, or with --pid=host",
-)
-
-
-def _sees_machine(world: World) -> bool:
-    try:
-        return os.readlink(os.path.join(world.proc, b"self/ns/pid")) == _MACHINE
-    except OSError:
-        return False
+    yield from world.blind()
 
 
 # --- mounts and processes -------------------------------------------------------------------------

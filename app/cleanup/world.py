@@ -13,7 +13,9 @@ from app.cleanup.open_files import OpenFiles, read_open_files
 from app.cleanup.plan import Frees, Plan, Wish
 from app.cleanup.shell import docker
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
+from app.stores.hints import Host, serving
 from app.stores.live import Use, find_live
+from app.stores.machine import sees_machine
 from app.stores.mounts import Mount, read_all
 from app.stores.overlay2 import LayerDir, LayerGraph
 from app.stores.snapshot_mounts import match_snapshots
@@ -24,6 +26,10 @@ from app.stores.survey import BOTH
 Doubt = tuple[str, str]
 
 _SNAPSHOTS = SNAPSHOTS + "/"
+_BLIND: Doubt = (
+    "the processes of this machine cannot be seen from inside this container",
+    "run whodiff on the machine itself, or with --pid=host",
+)
 #: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
 _GOING_ON = "going on with the disk alone"
 
@@ -66,6 +72,19 @@ class World:
         return docker(self.store.root.engine_url, *words)
 
     # Mounts and processes, read once for a plan.
+
+    @cached_property
+    def engines(self) -> tuple[int, ...]:
+        """The ids of the dockerd processes that we see at work on this data root."""
+        return tuple(serving(Host(), self.store.root.path))
+
+    def blind(self) -> Iterator[Doubt]:
+        """Inside a container that sees neither the machine's processes nor the engine's.
+
+        What mounts or opens a file is out of sight there, so its absence proves nothing.
+        """
+        if not self.engines and not sees_machine(self.proc):
+            yield _BLIND
 
     @cached_property
     def _seen(self) -> tuple[tuple[Mount, ...], tuple[Problem, ...]]:

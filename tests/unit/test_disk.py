@@ -305,6 +305,8 @@ def test_another_driver_is_named_with_a_word(small: SmallRoot) -> None:
 
 def _proc(path: Path, pid: int, text: str) -> bytes:
     put_text(path / str(pid) / "cgroup", text)
+    (path / "self/ns").mkdir(parents=True, exist_ok=True)
+    (path / "self/ns/pid").symlink_to("pid:[4026531836]")
     return bytes(path)
 
 
@@ -331,6 +333,19 @@ def test_a_process_that_is_gone_or_somebody_elses_is_not_running(
     # A root that the user named may be a copy: nobody knows what runs elsewhere.
     copied = replace(root, found_by=NAMED)
     assert checked_states(containers, copied, proc)[record.id].state == "running (as last saved)"
+
+
+def test_in_a_container_that_sees_no_other_process_a_missing_one_proves_nothing(
+    small: SmallRoot, tmp_path: Path
+) -> None:
+    containers, _ = read_containers(bytes(small.path))
+    (record,) = containers.values()
+    proc = _proc(tmp_path / "proc", 1, "0::/\n")
+    own = tmp_path / "proc/self/ns/pid"
+    own.unlink()
+    own.symlink_to("pid:[4026532999]")
+    found = checked_states(containers, small.data_root(), proc)
+    assert found[record.id].state == "running (as last saved)"
 
 
 def test_one_living_container_proves_that_the_root_is_this_machines(

@@ -133,7 +133,22 @@ def test_whatever_changed_since_the_confirmation_nothing_is_touched(
 def test_what_it_frees_may_change(root: bytes, engine: Engine) -> None:
     put(root + b"/top/file")
     shown = erasing(root, b"top")
-    assert carry_out(shown, engine, replace(shown, frees=Frees(7, 7))).done
+    done = carry_out(shown, engine, replace(shown, frees=Frees(7, 7)))
+    assert done.done
+    assert done.plan.frees == shown.frees, "what was promised is what was shown"
+
+
+def test_stop_is_heeded_after_the_second_look(root: bytes, engine: Engine) -> None:
+    put(root + b"/top/file")
+    shown, progress = erasing(root, b"top"), Progress()
+
+    def look() -> Plan:
+        progress.stop()
+        return shown
+
+    done = execute(shown, look, engine, progress, Journal(None))
+    assert (done.done, done.why) == (False, "Stopped before anything was removed.")
+    assert b"top/file" in entries(root)
 
 
 def test_the_steps_of_the_fresh_plan_are_done(root: bytes, engine: Engine) -> None:
@@ -381,7 +396,7 @@ def test_the_line_before_is_there_when_the_first_entry_goes(
     flood(root + b"/top", 3)
     file = tmp_path / "journal"
     seen: list[bool] = []
-    progress = Watched(3, lambda: seen.append(file.exists() and len(lines_of(file)) == 1))
+    progress = Watched(4, lambda: seen.append(file.exists() and len(lines_of(file)) == 1))
     carry_out(erasing(root, b"top"), engine, progress=progress, journal=Journal(str(file)))
     assert seen == [True]
 

@@ -27,7 +27,7 @@ from tests.unit.small_root import SmallRoot, make_small_root
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
     """A data root that no engine of this machine serves."""
-    monkeypatch.setattr("app.cleanup.proof.serving", lambda _host, _root: [])
+    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
     return make_small_root(tmp_path / "docker")
 
 
@@ -199,16 +199,31 @@ def test_the_orphan_stays_while_it_is_open_or_the_engine_works(
 ) -> None:
     held = plan(root, root.orphan.path, opened=(f"/seen/{root.orphan.name}/diff/a",))
     assert "has open" in held.refused_because
-    monkeypatch.setattr("app.cleanup.proof.serving", lambda _host, _root: [4711])
+    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [4711])
     assert "process 4711" in plan(root, root.orphan.path).refused_because
 
 
-def test_the_orphan_stays_while_processes_cannot_be_seen(root: SmallRoot) -> None:
-    assert plan(root, root.orphan.path).allowed
+@pytest.mark.parametrize("what", ["orphan", "file", "temporary", "link"])
+def test_nothing_goes_raw_while_processes_and_mounts_cannot_be_seen(
+    root: SmallRoot, what: str
+) -> None:
+    put_text(root.container.layer.diff / "own", "x")
+    put_text(root.path / "tmp/GetImageBlob1", "x")
+    token = "Q" * 26
+    (root.path / "overlay2/l" / token).symlink_to(f"../{hex_id('gone')}/diff")
+    path = {
+        "orphan": root.orphan.path,
+        "file": root.container.layer.diff / "own",
+        "temporary": root.path / "tmp/GetImageBlob1",
+        "link": root.path / "overlay2/l" / token,
+    }[what]
+    stopped = with_state(root, "exited")
+    assert plan(root, path, survey=stopped, later=7200).allowed
     own = root.path.parent / "proc/self/ns/pid"
     own.unlink()
     own.symlink_to("pid:[4026539999]")
-    assert "inside this container" in plan(root, root.orphan.path).refused_because
+    answer = plan(root, path, survey=stopped, later=7200)
+    assert "inside this container" in answer.refused_because
 
 
 def test_the_orphan_stays_while_something_is_loaded(root: SmallRoot) -> None:

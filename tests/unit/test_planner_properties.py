@@ -34,7 +34,7 @@ THROUGH_THE_ENGINE = {
 def _no_dockerd() -> object:
     """No engine of this machine has to do with the made-up root."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.cleanup.proof.serving", lambda _host, _root: [])
+        patch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
         yield
 
 
