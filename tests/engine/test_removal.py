@@ -240,6 +240,10 @@ def test_volumes(host: Host) -> None:
     done = host.carry_out(host.wish(Subject.CONTAINER, old, anonymous_volumes=True))
     assert set(host.engine.docker("volume", "ls", "-q").split()) == {"pgdata", "forgotten"}
     assert done.plan.offers_volumes
+    source = host.engine.data / "volumes" / "forgotten" / "_data"
+    host.finished("by-path", "true", "--mount", f"type=bind,src={source},dst=/x")
+    assert "by-path" in host.refused(host.wish(Subject.VOLUME, "forgotten"))
+    host.engine.docker("rm", "by-path")
     host.carry_out(host.wish(Subject.VOLUME, "forgotten"))
     assert host.engine.docker("volume", "ls", "-q") == "pgdata"
 
