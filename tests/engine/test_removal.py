@@ -248,6 +248,18 @@ def test_volumes(host: Host) -> None:
     assert host.engine.docker("volume", "ls", "-q") == "pgdata"
 
 
+def test_a_volume_without_a_name_that_was_handed_on_by_its_id(host: Host) -> None:
+    host.finished("first", "seq 1 9000 > /data/all", "-v", "/data")
+    (name,) = host.engine.docker("volume", "ls", "-q").split()
+    heir = host.finished("heir", "true", "-v", f"{name}:/data", "--mount", "type=volume,dst=/more")
+    host.engine.docker("rm", "first")
+    done = host.carry_out(host.wish(Subject.CONTAINER, heir, anonymous_volumes=True))
+    assert done.plan.offers_volumes
+    assert name not in done.plan.offers_volumes
+    assert not any("kept" in note for note in done.notes)
+    assert host.engine.docker("volume", "ls", "-q") == name
+
+
 def test_orphans_of_loads_that_were_killed_and_a_dangling_link(host: Host) -> None:
     base = archive.busybox_layer(Path(host.engine.tools.busybox))
     architecture = host.engine.get("/version")["Arch"]
