@@ -100,7 +100,7 @@ def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Pla
         references=_references(world, container, takes),
         evidence=container.evidence,
         offers_volumes=tuple(volume.owner.id for volume in offered),
-        filesystem=world.path(),
+        filesystem=world.filesystem(world.layers(container.layers)),
     )
 
 
