@@ -62,7 +62,7 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
         consequences=tuple(_consequences(going - owners, layer, freed, entries)),
         references=references,
         evidence=layer.evidence,
-        filesystem=world.path(),
+        filesystem=world.filesystem((layer,)),
     )
 
 

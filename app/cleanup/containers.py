@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import Settings, read_settings
-from app.cleanup.volumes import unknown_users
+from app.cleanup.volumes import unknown_users, users_by_path
 from app.cleanup.world import (
     Doubt,
     World,
@@ -100,7 +100,7 @@ def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Pla
         references=_references(world, container, takes),
         evidence=container.evidence,
         offers_volumes=tuple(volume.owner.id for volume in offered),
-        filesystem=world.path(),
+        filesystem=world.filesystem(world.layers(container.layers)),
     )
 
 
@@ -112,17 +112,22 @@ def _path(world: World, container: Container) -> bytes:
 def offered_volumes(world: World, container: Container) -> tuple[Volume, ...]:
     """The anonymous volumes that go with it when asked for: those that nobody else uses.
 
-    moby daemon/mounts.go removeMountPoints: a named one stays, one in use elsewhere stays.
+    moby daemon/mounts.go removeMountPoints: one in use elsewhere stays, and one that was given to
+    it by name, whatever that name looks like (compose does so with those of a predecessor).
     """
     if unknown_users(world):
         return ()
-    return tuple(
+    unnamed = read_settings(container).unnamed
+    offered = tuple(
         volume
         for volume in world.store.volumes
         if volume.anonymous
-        and volume.owner.id in container.volumes
+        and volume.owner.id in unnamed
         and all(user.id == container.owner.id for user in volume.users)
     )
+    # The engine takes all or none, and does not see who mounts one by its path.
+    users = {user.id for volume in offered for user in users_by_path(world, volume)}
+    return () if users - {container.owner.id} else offered
 
 
 def _frees(world: World, container: Container, volumes: tuple[Volume, ...], running: bool) -> Frees:

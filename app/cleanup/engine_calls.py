@@ -92,6 +92,32 @@ class EngineCalls:
             "see who uses it with: docker ps -a --filter volume=NAME",
         )
 
+    def volumes_left(self, names: Sequence[str]) -> str:
+        """A sentence on those of these volumes that did not go with their container, else ``""``.
+
+        The engine removes them in silence (moby daemon/delete.go: what fails is only logged).
+        """
+        left: list[str] = []
+
+        def look(talk: Talk) -> bool:
+            left[:] = [name for name in names if _has_volume(talk, name)]
+            return bool(left)
+
+        there = self._asked_again(look) if names else False
+        if there is None:
+            return (
+                "The engine does not answer now, so nobody knows whether the anonymous volumes "
+                "went with the container: when it answers again, see what is left with: docker "
+                "volume ls."
+            )
+        if not there:
+            return ""
+        what = f"volume {left[0]}" if len(left) == 1 else f"volumes {', '.join(left)}"
+        return (
+            f"The engine kept anonymous {what} when the container went; remove what nobody uses "
+            "with: docker volume rm NAME."
+        )
+
     def prune_cache(self, ids: Sequence[str]) -> str:
         """Remove exactly these build-cache records, children before parents as the engine does.
 
@@ -219,6 +245,11 @@ def _is_there(talk: Talk, question: Callable[[Talk], object]) -> bool:
             return False
         raise
     return True
+
+
+def _has_volume(talk: Talk, name: str) -> bool:
+    """Whether the engine still knows the volume. Raises CallError where it does not say."""
+    return _is_there(talk, lambda it: it.client.inspect_volume(name))
 
 
 def _records(talk: Talk, ids: Sequence[str]) -> bool:

@@ -199,7 +199,9 @@ class _Execution:
             raise CallFailed("A step that names not one thing was not sent. Look at it again.")
         (one,) = step.ids
         if step.action is Action.REMOVE_CONTAINER:
-            return calls.remove_container(one, step.force, step.volumes)
+            note = calls.remove_container(one, step.force, step.volumes)
+            promised = self._plan.offers_volumes if step.volumes else ()
+            return " ".join(filter(None, (note, calls.volumes_left(promised))))
         if step.action is Action.REMOVE_IMAGE:
             return calls.remove_image(one)
         return calls.remove_volume(one)

@@ -106,7 +106,7 @@ def _plan(
         consequences=tuple(family.consequences(going, layer)),
         references=references,
         evidence=evidence,
-        filesystem=world.path(),
+        filesystem=world.filesystem((place,) if place else ()),
     )
 
 

@@ -21,6 +21,7 @@ from app.model import Container, Kind, Reference
 
 _ROTATED = re.compile(rb"\.[1-9][0-9]{0,5}(\.gz)?")
 _LOCAL, _CURRENT, _CACHED = b"local-logs", b"container.log", b"container-cached.log"
+_OWN_FORMAT = "the engine writes it in a format of its own, which a cut would break"
 _BLOCK = 512
 _Names = tuple[bytes, ...]
 
@@ -64,7 +65,7 @@ class _Logs:
                 return self._plan([], [self.inside])
             case (*_, name) if name in (_CURRENT, _CACHED):
                 return self._refused(
-                    "the engine writes it in a format of its own, which a cut would break",
+                    _OWN_FORMAT,
                     "only rotated ones (.1 and on) can be removed; removing the container takes it",
                 )
         return self._refused(
@@ -110,6 +111,10 @@ class _Logs:
         )
 
     def _none(self) -> Plan:
+        stays = next(self._staying(), None)
+        if stays:
+            words = f"of its logs there is only {os.fsdecode(b'/'.join(stays))}, and {_OWN_FORMAT}"
+            return self._refused(words, f"remove {named(self.container.owner)} as a whole")
         return self._refused("it has no log that could be emptied or removed")
 
     def _plan(self, emptied: Sequence[_Names], erased: Sequence[_Names]) -> Plan:
@@ -145,7 +150,7 @@ class _Logs:
             frees=total,
             confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
             word=word_of(self.container.owner.id) if typed else "",
-            consequences=tuple(self._consequences(bool(emptied), bool(erased))),
+            consequences=tuple(self._consequences(emptied, erased)),
             references=self._references(),
             evidence=self.container.evidence,
             filesystem=self.container.directory,
@@ -154,8 +159,17 @@ class _Logs:
     def _reach(self, names: _Names) -> Reached:
         return reach_in_root(self.world.path(), (b"containers", self.id, *names))
 
-    def _consequences(self, emptied: bool, erased: bool) -> Iterator[str]:
+    def _staying(self) -> Iterator[_Names]:
+        """The current logs in what was chosen that can be neither emptied nor removed."""
+        for names in ((_LOCAL, _CURRENT), (_CACHED,)):
+            if names in self.all and names[: len(self.inside)] == self.inside:
+                yield names
+
+    def _consequences(self, emptied: Sequence[_Names], erased: Sequence[_Names]) -> Iterator[str]:
         yield "the lines in it are gone for good; `docker logs` does not show them any more"
+        for names in self._staying():
+            shown = os.fsdecode(b"/".join(names))
+            yield f"{shown} stays, with the latest lines: {_OWN_FORMAT}"
         running = not is_stopped(self.container.owner)
         if emptied and running and self._erasable((self.json,)):
             # A log that was rotated is not opened with O_APPEND: its writer goes on at its offset.
@@ -166,7 +180,9 @@ class _Logs:
         if erased and running:
             yield "a `docker logs --follow` that reads a rotated log keeps its space until it ends"
         settings = read_settings(self.container)
-        if settings.known and "max-size" not in settings.log_options:
+        # Other loggers rotate by default (moby daemon/logger/local: 5 files of 20 MB).
+        grows = any(names[-1].startswith(self.json) for names in (*emptied, *erased))
+        if grows and settings.known and "max-size" not in settings.log_options:
             yield (
                 "it grows again without a limit: make the container with --log-opt max-size=10m "
                 "--log-opt max-file=3, or set that in daemon.json"

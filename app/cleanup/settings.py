@@ -1,17 +1,20 @@
-"""A container's settings as far as a removal needs them: ``containers/<id>/hostconfig.json``.
+"""A container's settings as far as a removal needs them, from its directory.
 
-Source: moby api/types/container/hostconfig.go.
+``hostconfig.json`` has what it was asked for (moby api/types/container/hostconfig.go), and
+``config.v2.json`` in ``MountPoints`` what came of it (moby volume/mounts/mounts.go MountPoint).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from app.model import Container
-from app.stores.files import Damage, parse_object, read_file
+from app.stores.containers import CONFIG
+from app.stores.files import Damage, Fields, parse_object, read_file
 
+_HOST_CONFIG = "hostconfig.json"
 _MOST = 16 * 1024 * 1024
 _SHARED = "container:"
 
@@ -20,33 +23,79 @@ _SHARED = "container:"
 class Settings:
     """``shares`` are the containers, by id or name, whose namespaces this one has joined.
 
-    ``binds`` are the host paths that it mounts. ``auto_remove`` is ``docker run --rm``. ``known``
-    is false where the file could not be read.
+    ``binds`` are the host paths that it mounts, by ``--volume`` or ``--mount``. ``unnamed`` are the
+    volumes that were made for it because nobody gave a name. ``auto_remove`` is ``docker run
+    --rm``. ``known`` is false where a file could not be read, or only in part.
     """
 
     auto_remove: bool = False
     shares: tuple[str, ...] = ()
     binds: tuple[bytes, ...] = ()
+    unnamed: tuple[str, ...] = ()
     log_options: Mapping[str, str] = field(default_factory=dict)
     known: bool = True
 
 
 def read_settings(container: Container) -> Settings:
-    """The settings of one container. Never raises."""
-    if not container.directory:
-        return Settings(known=False)
-    try:
-        content = read_file(os.path.join(container.directory, b"hostconfig.json"), _MOST)
-        document = parse_object(content)
-    except (FileNotFoundError, Damage):
-        return Settings(known=False)
-    modes = (document.text(name) for name in ("NetworkMode", "IpcMode", "PidMode"))
-    binds = (bind.partition(":")[0] for bind in document.texts("Binds"))
-    options = document.fields("LogConfig").fields("Config")
-    return Settings(
-        auto_remove=document.flag("AutoRemove"),
+    """The settings of one container; without a file, what the other one says. Never raises."""
+    asked, made = _read(container, _HOST_CONFIG), _read(container, CONFIG)
+    host, mounts = asked or Fields({}), _mounts(made or Fields({}))
+    modes = [host.text(name) for name in ("NetworkMode", "IpcMode", "PidMode")]
+    options = host.fields("LogConfig").fields("Config")
+    settings = Settings(
+        auto_remove=host.flag("AutoRemove"),
         shares=tuple(mode.removeprefix(_SHARED) for mode in modes if mode.startswith(_SHARED)),
-        binds=tuple(bind.encode() for bind in binds if bind.startswith("/")),
+        binds=tuple(dict.fromkeys(_paths((*_asked_binds(host), *_made_binds(mounts))))),
+        unnamed=tuple(dict.fromkeys(_unnamed(mounts))),
         log_options={name: options.text(name) for name in options.values},
-        known=not document.wrong,
     )
+    known = asked is not None and made is not None and not asked.wrong and not made.wrong
+    return settings if known else replace(settings, known=False)
+
+
+def _read(container: Container, name: str) -> Fields | None:
+    """One file of its directory; None where it cannot be read."""
+    if not container.directory:
+        return None
+    try:
+        return parse_object(read_file(os.path.join(container.directory, name.encode()), _MOST))
+    except (FileNotFoundError, Damage):
+        return None
+
+
+def _mounts(config: Fields) -> tuple[Fields, ...]:
+    points = config.fields("MountPoints")
+    return tuple(points.fields(destination) for destination in points.values)
+
+
+def _asked_binds(host: Fields) -> Iterator[str]:
+    """``--volume`` is one text, ``--mount`` an object."""
+    yield from (bind.partition(":")[0] for bind in host.texts("Binds"))
+    for mount in host.objects("Mounts"):
+        source, kind = mount.text("Source"), mount.text("Type")
+        if kind == "bind":
+            yield source
+
+
+def _made_binds(mounts: Iterable[Fields]) -> Iterator[str]:
+    """Old engines wrote no type; a bind has no name."""
+    for mount in mounts:
+        source, name, kind = mount.text("Source"), mount.text("Name"), mount.text("Type")
+        if kind == "bind" or (not kind and not name):
+            yield source
+
+
+def _paths(sources: Iterable[str]) -> Iterator[bytes]:
+    """Those that are paths of this host; ``//`` and ``..`` may stand in what was typed."""
+    for source in sources:
+        if source.startswith("/"):
+            # POSIX lets normpath keep two slashes at the beginning.
+            yield os.path.normpath("/" + source.lstrip("/")).encode()
+
+
+def _unnamed(mounts: Iterable[Fields]) -> Iterator[str]:
+    """The source of a volume's spec is the name that somebody gave (moby daemon/mounts.go)."""
+    for mount in mounts:
+        name, kind = mount.text("Name"), mount.text("Type")
+        if name and kind in ("volume", "") and not mount.fields("Spec").text("Source"):
+            yield name

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.world import Doubt, World, listed, named, refused, silent
-from app.model import Kind, Reference, Volume
+from app.model import Kind, Owner, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
 #: moby daemon/names/names.go RestrictedNamePattern.
@@ -104,9 +104,21 @@ def unknown_users(world: World) -> str:
             continue
         directory = world.path("containers", container.owner.id)
         engines = any(it.source.startswith("engine: ") for it in container.evidence)
-        if not container.directory and (engines or os.path.lexists(directory)):
+        if container.directory:
+            unread = not read_settings(container).known
+        else:
+            unread = engines or os.path.lexists(directory)
+        if unread:
             return f"the settings of {named(container.owner)} could not be read"
     return ""
+
+
+def users_by_path(world: World, volume: Volume) -> Iterator[Owner]:
+    """Containers, running or not, that mount a part of it by its path; the engine knows no such."""
+    inside = volume.path + b"/"
+    for container in world.store.containers:
+        if any((it + b"/").startswith(inside) for it in read_settings(container).binds):
+            yield container.owner
 
 
 def _references(world: World, volume: Volume) -> Iterator[Reference]:
@@ -116,11 +128,8 @@ def _references(world: World, volume: Volume) -> Iterator[Reference]:
         seen.add(user.id)
         why = f"uses the volume ({user.state or 'state unknown'})"
         yield Reference(user.kind, user.id, user.name, why)
-    inside = volume.path + b"/"
-    for container in world.store.containers:
-        binds = read_settings(container).binds
-        if container.owner.id not in seen and any((it + b"/").startswith(inside) for it in binds):
-            owner = container.owner
+    for owner in users_by_path(world, volume):
+        if owner.id not in seen:
             yield Reference(owner.kind, owner.id, owner.name, "mounts a part of it by its path")
     for point in sorted(set(_mount_points(world, volume))):
         shown = os.fsdecode(point)

@@ -179,6 +179,13 @@ class World:
         """A path below the data root."""
         return os.path.join(self.store.root.path, *map(os.fsencode, names))
 
+    def filesystem(self, layers: Iterable[Layer]) -> bytes:
+        """A directory that stays, on the filesystem of these layers; without any, the data root.
+
+        The containerd root can be on another one than the data root, the driver's directory too.
+        """
+        return next((os.path.dirname(it.path) for it in layers), self.path())
+
     def frees(self, paths: Sequence[bytes]) -> Frees:
         """What removing these directories and files gives back."""
         return measuring.frees(self.measure, paths)

@@ -17,6 +17,7 @@ from app.demo.content import HOUR, put_text, set_age, timestamp
 from app.demo.ids import hex_id
 from app.demo.images import Image
 from app.demo.layout import DRIVER, Directory, add_directory, mark_mounted, mark_used
+from app.demo.volumes import is_anonymous
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -156,7 +157,7 @@ def _config(directory: Path, root: Path, spec: ContainerSpec) -> dict[str, objec
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
             "Cmd": list(spec.command),
             "Image": spec.image_name,
-            "Volumes": {inside: {} for inside in spec.volumes} or None,
+            "Volumes": {at: {} for at, name in spec.volumes.items() if is_anonymous(name)} or None,
             "WorkingDir": "",
             "Entrypoint": None,
             "Labels": dict(spec.labels),
@@ -201,6 +202,8 @@ def _state(spec: ContainerSpec) -> dict[str, object]:
 
 
 def _mount_point(root: Path, inside: str, name: str) -> dict[str, object]:
+    """The spec has what was asked for: no source where nobody gave a name."""
+    asked = {} if is_anonymous(name) else {"Type": "volume", "Source": name, "Target": inside}
     return {
         "Source": str(root / "volumes" / name / "_data"),
         "Destination": inside,
@@ -210,14 +213,15 @@ def _mount_point(root: Path, inside: str, name: str) -> dict[str, object]:
         "Type": "volume",
         "Relabel": "z",
         "Propagation": "",
-        "Spec": {"Type": "volume", "Source": name, "Target": inside},
+        "Spec": asked,
         "SkipMountpointCreation": False,
     }
 
 
 def _host_config(spec: ContainerSpec) -> dict[str, object]:
+    binds = [f"{name}:{at}" for at, name in spec.volumes.items() if not is_anonymous(name)]
     return {
-        "Binds": [f"{name}:{inside}" for inside, name in spec.volumes.items()] or None,
+        "Binds": binds or None,
         "LogConfig": {"Type": "json-file", "Config": {}},
         "NetworkMode": "default",
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from app.demo.bolt_file import write_bolt
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def is_anonymous(name: str) -> bool:
+    """Whether the engine made this name up, because nobody gave one."""
+    return bool(_HEX.fullmatch(name))
 
 
 def add_volume(root: Path, name: str) -> Path:

@@ -236,6 +236,15 @@ class Fields:
             self.wrong.append(f"{self.within}{name}")
         return tuple(_SURROGATES.sub("\ufffd", each) for each in found if isinstance(each, str))
 
+    def objects(self, name: str) -> tuple[Fields, ...]:
+        """A list of objects; what is no object in it is left out and remembered."""
+        value = self._typed(name, list)
+        found = value if isinstance(value, list) else []
+        if not all(isinstance(each, dict) for each in found):
+            self.wrong.append(f"{self.within}{name}")
+        inside = f"{self.within}{name}."
+        return tuple(Fields(each, self.wrong, inside) for each in found if isinstance(each, dict))
+
     def _typed(self, name: str, kind: type) -> object:
         value = self.values.get(name)
         if value is None:

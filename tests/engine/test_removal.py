@@ -240,8 +240,24 @@ def test_volumes(host: Host) -> None:
     done = host.carry_out(host.wish(Subject.CONTAINER, old, anonymous_volumes=True))
     assert set(host.engine.docker("volume", "ls", "-q").split()) == {"pgdata", "forgotten"}
     assert done.plan.offers_volumes
+    source = host.engine.data / "volumes" / "forgotten" / "_data"
+    host.finished("by-path", "true", "--mount", f"type=bind,src={source},dst=/x")
+    assert "by-path" in host.refused(host.wish(Subject.VOLUME, "forgotten"))
+    host.engine.docker("rm", "by-path")
     host.carry_out(host.wish(Subject.VOLUME, "forgotten"))
     assert host.engine.docker("volume", "ls", "-q") == "pgdata"
+
+
+def test_a_volume_without_a_name_that_was_handed_on_by_its_id(host: Host) -> None:
+    host.finished("first", "seq 1 9000 > /data/all", "-v", "/data")
+    (name,) = host.engine.docker("volume", "ls", "-q").split()
+    heir = host.finished("heir", "true", "-v", f"{name}:/data", "--mount", "type=volume,dst=/more")
+    host.engine.docker("rm", "first")
+    done = host.carry_out(host.wish(Subject.CONTAINER, heir, anonymous_volumes=True))
+    assert done.plan.offers_volumes
+    assert name not in done.plan.offers_volumes
+    assert not any("kept" in note for note in done.notes)
+    assert host.engine.docker("volume", "ls", "-q") == name
 
 
 def test_orphans_of_loads_that_were_killed_and_a_dangling_link(host: Host) -> None:

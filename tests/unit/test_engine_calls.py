@@ -115,6 +115,24 @@ def test_the_flags_of_a_container_and_of_an_image(stub: StubEngine) -> None:
     assert parse_qs(stub.queries[request]) == {"force": ["False"], "noprune": ["False"]}
 
 
+def test_a_promised_volume_that_is_still_there_is_told(stub: StubEngine) -> None:
+    calls, gone = calls_to(stub), "0" * 64
+    stub.routes[f"/volumes/{gone}"] = says({"message": f"get {gone}: no such volume"}, 404)
+    assert calls.volumes_left([]) == calls.volumes_left([gone]) == ""
+    said = calls.volumes_left([gone, VOLUME])
+    assert f"kept anonymous volume {VOLUME}" in said
+    assert gone not in said
+    assert "docker volume rm" in said
+    stub.routes[f"/volumes/{gone}"] = stub.routes[f"/volumes/{VOLUME}"]
+    assert f"volumes {gone}, {VOLUME}" in calls.volumes_left([gone, VOLUME])
+
+
+def test_an_engine_that_falls_silent_leaves_the_volumes_open(stub: StubEngine) -> None:
+    stub.routes["/version"] = stub.routes["/info"] = sends(b"")
+    assert calls_to(stub).volumes_left([]) == ""
+    assert "nobody knows" in calls_to(stub).volumes_left([VOLUME])
+
+
 def test_what_the_engine_refuses_stays_and_its_words_are_given(stub: StubEngine, kind: str) -> None:
     stub.routes[KINDS[kind][0]] = says({"message": "it is in use by somebody"}, 409)
     said = failure(lambda: ask(stub, kind))

@@ -307,6 +307,21 @@ def test_what_the_engine_refuses_is_told(root: bytes) -> None:
     assert done.why == "The engine did not remove volume data: it is in use."
 
 
+@pytest.mark.parametrize("ticked", [True, False])
+def test_it_is_asked_what_became_of_the_volumes_that_were_promised(
+    root: bytes, ticked: bool
+) -> None:
+    class Keeping(Engine):
+        def volumes_left(self, names: Sequence[str]) -> str:
+            return f"It kept {', '.join(names)}." if names else ""
+
+    step = Step(Action.REMOVE_CONTAINER, "docker rm", ids=(ID,), volumes=ticked)
+    shown = replace(plan(root, step), offers_volumes=("one", "two"))
+    done = carry_out(shown, Keeping(os.fsdecode(root)))
+    assert done.done
+    assert ("It kept one, two." in done.notes) == ticked
+
+
 def test_what_was_odd_at_the_engine_is_a_note(root: bytes) -> None:
     class Odd(Engine):
         def remove_volume(self, name: str) -> str:

@@ -210,6 +210,20 @@ def test_every_cache_entry_leads_to_its_snapshot(host: Host, offline: bool) -> N
     assert all(entry.layer == keys[entry.owner.id] for entry in known)
 
 
+def test_the_space_that_counts_is_where_the_snapshots_lie(host: Host) -> None:
+    found = host.survey()
+    (store,) = found.stores
+    (old,) = (it for it in store.images if "old:1" in it.owner.tags)
+    for wish in (
+        Wish(Subject.CONTAINER, bytes(host.data), id=container_id(found, STOPPED)),
+        Wish(Subject.IMAGE, bytes(host.data), id=old.owner.id),
+        "snapshots/4",
+    ):
+        answer = host.plan(wish, found=found)
+        assert answer.allowed, answer.refused_because
+        assert answer.filesystem == bytes(host.snapshots)
+
+
 def test_volumes_and_logs_go_as_ever(host: Host) -> None:
     answer = host.plan(host.data / "volumes/forgotten")
     assert [step.action for step in answer.steps] == [Action.REMOVE_VOLUME]

@@ -1,0 +1,63 @@
+"""What goes and what stays of a container's logs, by its logger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.cleanup.plan import Action
+from app.demo.containers import write_log
+from app.demo.content import put_text
+from tests.unit.small_root import SmallRoot, make_small_root
+from tests.unit.test_planner import plan, with_state
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> SmallRoot:
+    """Its container has the ``local`` logger, and has no other log."""
+    made = make_small_root(tmp_path / "docker")
+    made.container.log.unlink(missing_ok=True)
+    return made
+
+
+def local(root: SmallRoot) -> Path:
+    return root.container.directory / "local-logs"
+
+
+@pytest.mark.parametrize("of", ["container", "local-logs"])
+def test_the_current_local_log_stays_and_is_named(root: SmallRoot, of: str) -> None:
+    put_text(local(root) / "container.log.1.gz", "x")
+    chosen = root.container.directory if of == "container" else local(root)
+    answer = plan(root, chosen, survey=with_state(root, "running"))
+    assert [step.action for step in answer.steps] == [Action.ERASE]
+    (words,) = (it for it in answer.consequences if "stays" in it)
+    assert "local-logs/container.log stays" in words
+    assert "format of its own" in words
+
+
+def test_only_what_was_chosen_is_said_to_stay(root: SmallRoot) -> None:
+    rotated = local(root) / "container.log.1.gz"
+    put_text(rotated, "x")
+    put_text(root.container.directory / "container-cached.log", "x")
+    assert not any("stays" in it for it in plan(root, rotated).consequences)
+    below, whole = plan(root, local(root)), plan(root, root.container.directory)
+    assert [sum("stays" in it for it in each.consequences) for each in (below, whole)] == [1, 2]
+
+
+def test_a_local_log_that_was_never_rotated_is_refused_with_its_name(root: SmallRoot) -> None:
+    answer = plan(root, root.container.directory)
+    assert "local-logs/container.log" in answer.refused_because
+    assert "format of its own" in answer.refused_because
+    assert "container web" in answer.instead
+    (local(root) / "container.log").unlink()
+    assert "no log" in plan(root, root.container.directory).refused_because
+
+
+def test_only_a_json_log_is_said_to_grow_without_a_limit(root: SmallRoot) -> None:
+    put_text(local(root) / "container.log.1.gz", "x")
+    assert not any("max-size" in it for it in plan(root, local(root)).consequences)
+    log = root.container.log
+    write_log(log, 100_000, rotated=1)
+    for asked in (log, Path(f"{log}.1"), root.container.directory):
+        assert any("max-size" in it for it in plan(root, asked).consequences)
