@@ -45,8 +45,9 @@ def assemble(
     witnesses: str,
 ) -> Store:
     """One data root, answered. ``now`` is unix time in seconds."""
-    layers = resolve(disk, engine, mounts, now)
-    layers.update(resolve_snapshots(disk, engine, mounts, now))
+    resolved = resolve(disk, engine, mounts, now)
+    snapshots = resolve_snapshots(disk, engine, mounts, now)
+    layers = resolved.layers | snapshots.layers
     containers = (*_containers(disk, engine, layers), *other_containers(disk, layers))
     images = tuple(_images(disk, engine))
     return Store(
@@ -58,6 +59,7 @@ def assemble(
         cache=tuple(_cache(disk, engine)),
         tokens=disk.graph.tokens,
         dangling=disk.graph.dangling,
+        gone=resolved.gone | snapshots.gone,
         blobs=blobs_of(disk, images),
         problems=(*disk.all_problems, *(engine.problems if engine else ())),
         witnesses=witnesses,
