@@ -32,6 +32,9 @@ from app.text import count
 #: Exit statuses, a contract.
 ANSWERED, NOTHING, FAILED = 0, 1, 2
 
+#: Roles that are decided by evidence, whatever else could not be read.
+_PROVEN = (Role.UNREFERENCED, Role.PENDING_REMOVAL)
+
 _HOT = 20  # directories that report --hot names without --top
 _PATIENCE = 1.0  # seconds of silence before a scan says how far it is
 
@@ -85,20 +88,25 @@ def which(options: argparse.Namespace) -> int:
         report.which(Paper.on_stdout(options.ascii), answers)
     grave = [problem for problem in _problems(found) if problem.hides_owners]
     report.complaints([*found.problems, *grave])
-    return max((_status(answer, bool(grave)) for answer in answers), default=NOTHING)
+    return max((status_of(answer, found) for answer in answers), default=NOTHING)
 
 
-def _status(answer: Answer, hidden: bool) -> int:
+def status_of(answer: Answer, found: Survey) -> int:
     """A script may remove what is nobody's, so "nobody's" must be sure.
 
     It is not where the layer is unknown, nor where nothing was found and some metadata could not
-    be read.
+    be read, unless what could be read decides.
     """
-    if answer.layer and answer.layer.role is Role.UNKNOWN:
+    role = answer.layer.role if answer.layer else None
+    if role is Role.UNKNOWN or not answer.sure:
         return FAILED
-    if answer.found:
+    if answer.found or answer.own:
         return ANSWERED
-    return FAILED if hidden and not answer.layer else NOTHING
+    unread = _problems(found)
+    if answer.store:
+        unread = [*found.problems, *answer.store.problems]
+    hidden = any(problem.hides_owners for problem in unread)
+    return FAILED if hidden and role not in _PROVEN else NOTHING
 
 
 # --- report ---------------------------------------------------------------------------------------

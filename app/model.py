@@ -310,8 +310,10 @@ class Store:
     """One data root, answered: every layer, container, image and volume, and what went wrong.
 
     ``layers`` is keyed by directory name. ``tokens`` maps an ``l/`` token to its directory name.
-    ``dangling`` maps an ``l/`` token whose directory is
-    gone to the path it points to. ``blobs`` are keyed by digest. ``witnesses`` says in words who
+    ``dangling`` maps an ``l/`` token whose directory is gone to the path it points to. ``gone`` are
+    the directories that metadata names although they are not there, by name, with what it says of
+    them; they count nowhere else. ``points`` maps the mount points that whodiff itself sees to the
+    layer that is mounted there. ``blobs`` are keyed by digest. ``witnesses`` says in words who
     answered (``disk and engine``, ``disk alone: ...``).
     """
 
@@ -323,6 +325,8 @@ class Store:
     cache: tuple[CacheEntry, ...] = ()
     tokens: dict[str, str] = field(default_factory=dict)
     dangling: dict[str, bytes] = field(default_factory=dict)
+    gone: dict[str, Layer] = field(default_factory=dict)
+    points: dict[bytes, str] = field(default_factory=dict)
     blobs: dict[str, Blob] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     witnesses: str = ""

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from app.cleanup.plan import Subject, Wish
 from app.model import Container, ImageInfo, Kind, Layer, Store
 from app.stores.graphdriver import SHA256 as _SHA256
-from app.stores.lookup import ID, SNAPSHOT, TOKEN, called, locate, lookup, snapshot_named
+from app.stores.lookup import lookup
+from app.stores.names import (
+    ID,
+    SNAPSHOT,
+    TOKEN,
+    called,
+    directories_from,
+    snapshots_named,
+    volumes_from,
+)
+from app.stores.paths import locate
 from app.stores.request import Survey
 from app.stores.snapshotter import SNAPSHOTS
 
@@ -16,22 +26,27 @@ _RECORDS = (Kind.BUILD_CACHE, Kind.LEASE)
 
 
 def wish_for(asked: bytes, survey: Survey) -> tuple[Wish, ...]:
-    """Every wish that ``asked`` can mean, of what ``which`` accepts; none where nothing matches."""
-    if not os.path.lexists(asked):
-        wishes = dict.fromkeys(it for store in survey.stores for it in _by_name(asked, store))
-        if wishes or b"/" not in asked:
-            return tuple(wishes)
+    """Every wish that ``asked`` can mean, of what ``which`` accepts; none where nothing matches.
+
+    A word without a slash may be a name although the working directory has a file called so.
+    """
+    there, word = os.path.lexists(asked), b"/" not in asked
+    named = () if there and not word else _named(asked, survey)
+    if not there and (named or word):
+        return named
     place = locate(asked, survey.stores)
     if place is None:
-        return ()
-    root = place.store.root.path
-    path = os.path.join(place.base, *place.inside)
-    if not os.path.lexists(path):
+        return named
+    if not os.path.lexists(place.path):
         # A path below merged is there only while it is mounted: its layer tells.
         answers = lookup(asked, survey.stores)
-        if not any(answer.layer or answer.owners for answer in answers):
+        if not any((it.layer or it.owners) and not it.gone for it in answers):
             return ()
-    return (Wish(Subject.PATH, root, path=path),)
+    return (Wish(Subject.PATH, place.store.root.path, path=place.path),)
+
+
+def _named(asked: bytes, survey: Survey) -> tuple[Wish, ...]:
+    return tuple(dict.fromkeys(it for store in survey.stores for it in _by_name(asked, store)))
 
 
 def _by_name(asked: bytes, store: Store) -> Iterator[Wish]:
@@ -45,34 +60,34 @@ def _by_name(asked: bytes, store: Store) -> Iterator[Wish]:
         yield Wish(subject, root, id=thing.owner.id, namespace=thing.owner.namespace)
     if token and token[1] in store.tokens.keys() | store.dangling.keys():
         yield Wish(Subject.PATH, root, path=os.path.join(driver, b"l", token[1].encode()))
-    elif (numbered := SNAPSHOT.fullmatch(text)) and (snapshot := snapshot_named(text, store)):
+    elif (numbered := SNAPSHOT.fullmatch(text)) and (snapshots := snapshots_named(text, store)):
         inside = text.partition(f"{SNAPSHOTS}/{numbered[2]}/")[2] if numbered[2] else ""
         below = [os.fsencode(inside)] if inside else []
-        yield Wish(Subject.PATH, root, path=os.path.join(snapshot.path, *below))
+        for it in snapshots:
+            yield Wish(Subject.PATH, root, path=os.path.join(it.path, *below))
     elif prefix:
         yield from _by_id(prefix[1], store)
-    elif snapshot := snapshot_named(text, store):
-        yield Wish(Subject.PATH, root, path=snapshot.path)
+    elif snapshots := snapshots_named(text, store):
+        yield from (Wish(Subject.PATH, root, path=it.path) for it in snapshots)
     elif head in store.layers:
         yield Wish(Subject.PATH, root, path=os.path.join(driver, os.fsencode(text)))
 
 
 def _by_id(prefix: str, store: Store) -> Iterator[Wish]:
-    """Containers and images by their ids; else layers by their names, or their records' ids."""
+    """Containers, images, anonymous volumes by their ids; else layers by name or record's id."""
     root = store.root.path
     named = [
         Wish(subject, root, id=it.owner.id, namespace=it.owner.namespace)
         for subject, things in (
             (Subject.CONTAINER, store.containers),
             (Subject.IMAGE, store.images),
+            (Subject.VOLUME, volumes_from(prefix, store)),
         )
         for it in things
         if it.owner.id.removeprefix(_SHA256).startswith(prefix)
     ]
     yield from named
-    found = [name for name in store.layers if name.startswith(prefix)]
-    # An init layer has the name of the writable one and a suffix, which nobody types by chance.
-    found = [it for it in found if it == prefix or it.removesuffix("-init") not in {*found} - {it}]
+    found = [name for name in directories_from(prefix, store) if name in store.layers]
     found += [
         name
         for name, layer in store.layers.items()

@@ -25,8 +25,10 @@ from app.stores.containers import CONFIG, ContainerRecord
 from app.stores.disk import DiskReading
 from app.stores.engine import EngineImage, EngineReading
 from app.stores.engine_claims import known_owners
+from app.stores.live import seen_at
 from app.stores.mounts import Mount
 from app.stores.resolve import resolve
+from app.stores.snapshot_mounts import snapshots_seen_at
 from app.stores.snapshot_things import (
     blobs_of,
     containerd_images,
@@ -44,9 +46,13 @@ def assemble(
     now: float,
     witnesses: str,
 ) -> Store:
-    """One data root, answered. ``now`` is unix time in seconds."""
-    layers = resolve(disk, engine, mounts, now)
-    layers.update(resolve_snapshots(disk, engine, mounts, now))
+    """One data root, answered. ``now`` is unix time in seconds.
+
+    ``mounts`` are those of every namespace; :func:`points_of` tells what whodiff itself sees.
+    """
+    resolved = resolve(disk, engine, mounts, now)
+    snapshots = resolve_snapshots(disk, engine, mounts, now)
+    layers = resolved.layers | snapshots.layers
     containers = (*_containers(disk, engine, layers), *other_containers(disk, layers))
     images = tuple(_images(disk, engine))
     return Store(
@@ -58,10 +64,22 @@ def assemble(
         cache=tuple(_cache(disk, engine)),
         tokens=disk.graph.tokens,
         dangling=disk.graph.dangling,
+        gone=resolved.gone | snapshots.gone,
         blobs=blobs_of(disk, images),
         problems=(*disk.all_problems, *(engine.problems if engine else ())),
         witnesses=witnesses,
     )
+
+
+def points_of(disk: DiskReading, seen: Sequence[Mount]) -> dict[bytes, str]:
+    """Which layer is mounted where, by the mounts that this very process sees.
+
+    What other namespaces call ``/`` or ``/src`` is something else here.
+    """
+    points = seen_at(seen, disk.graph)
+    if disk.containerd:
+        points |= snapshots_seen_at(seen, disk.containerd)
+    return {point: name for point, name in points.items() if point != b"/"}
 
 
 # --- containers -----------------------------------------------------------------------------------

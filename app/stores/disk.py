@@ -101,7 +101,7 @@ def read_disk(root: DataRoot) -> DiskReading:
     volumes, volume_problems = read_volumes(root.path)
     buildkit = read_buildkit(root.path)
     containerd = read_containerd(root.containerd) if root.containerd else None
-    graph = _without_vanished(graph)
+    graph = _explained(_without_vanished(graph), names)
     problems = (
         *graph.problems,
         *names.problems,
@@ -158,6 +158,21 @@ def _without_vanished(graph: LayerGraph) -> LayerGraph:
             for name, users in graph.users.items()
         },
     )
+
+
+def _explained(graph: LayerGraph, names: GraphdriverReading) -> LayerGraph:
+    """The same, where init layers without their container's layer say how that came about."""
+    named = {name for it in names.mounts.values() for name in (it.init_id, f"{it.mount_id}-init")}
+    unread = any(problem.hides_owners for problem in names.problems)
+    told = {}
+    for name, layer in graph.directories.items():
+        if layer.alone:
+            why = "" if unread else ": a failed start left it"
+            if name in named:
+                why = ", which layerdb/mounts names as well: somebody removed that one by hand"
+            words = f"an init layer without its container's layer{why}"
+            told[name] = replace(layer, notes=(*layer.notes, words))
+    return replace(graph, directories=graph.directories | told) if told else graph
 
 
 def _newest(transactions: Iterable[bytes]) -> float:

@@ -77,6 +77,19 @@ def find_live(mounts: Sequence[Mount], graph: LayerGraph) -> Live:
     return Live({name: tuple(found.values()) for name, found in uses.items()})
 
 
+def seen_at(mounts: Sequence[Mount], graph: LayerGraph) -> dict[bytes, str]:
+    """The directory that is seen at each mount point: an overlay's upper one, or one bound there.
+
+    Give it the mounts of one namespace; a later mount hides an earlier one at the same point.
+    """
+    return {
+        mount.point: name
+        for mount in mounts
+        for name, as_what in _matches(mount, graph)
+        if as_what is not LOWER
+    }
+
+
 def _matches(mount: Mount, graph: LayerGraph) -> Iterator[tuple[str, str]]:
     if mount.upper:
         yield from ((name, UPPER) for name in _names(mount.upper, graph))

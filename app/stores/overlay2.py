@@ -47,6 +47,7 @@ class LayerDir:
     its files are damaged or disagree: nobody can tell then who stands on it, or on whom it stands.
     ``interrupted``: it is not sure only because a removal in the engine's order did not come to its
     end: its ``link`` file names a token that ``l/`` has no more, or nothing at all is left in it.
+    ``alone``: an init layer whose container's layer is not there.
     """
 
     name: str
@@ -63,6 +64,7 @@ class LayerDir:
     notes: tuple[str, ...] = ()
     sure: bool = True
     interrupted: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,8 +385,7 @@ class _Reading:
                 "so it cannot be mounted"
             )
         base = found.name[: -len(_INIT)]
-        if found.name.endswith(_INIT) and base not in self.found and not self.home.has(base):
-            notes.append("an init layer without its container's layer: a failed start left it")
+        alone = found.name.endswith(_INIT) and base not in self.found and not self.home.has(base)
         return LayerDir(
             name=found.name,
             path=found.path,
@@ -400,6 +401,7 @@ class _Reading:
             notes=tuple(notes),
             sure=found.sure and not doubts,
             interrupted=self._is_interrupted(found, tokens, doubts, here),
+            alone=alone,
         )
 
     def _is_interrupted(

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from app.model import Evidence, Kind, Layer, Owner, Reference, Role
 from app.stores.claims import Claims
-from app.stores.disk import DiskReading
+from app.stores.disk import DiskReading, driver_directory
 from app.stores.disk_claims import disk_claims
 from app.stores.engine import EngineReading
 from app.stores.engine_claims import engine_claims, known_owners
 from app.stores.live import find_live
 from app.stores.mounts import Mount
+from app.stores.overlay2 import NAME, LayerDir
 from app.stores.verdict import DIFFER, Case, Question, Verdict, supported, verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Every directory of one store with its answer, by name.
+
+    ``gone`` are those that metadata names although they are not there.
+    """
+
+    layers: dict[str, Layer]
+    gone: dict[str, Layer]
 
 
 def resolve(
@@ -21,8 +34,8 @@ def resolve(
     engine: EngineReading | None,
     mounts: Sequence[Mount],
     now: float,
-) -> dict[str, Layer]:
-    """Every directory of the graph driver with its answer, keyed by directory name.
+) -> Resolved:
+    """Every directory of the graph driver, and every one that is named and not there.
 
     ``engine`` is None while the engine has not answered or does not serve this root. ``now`` is
     unix time in seconds.
@@ -37,17 +50,37 @@ def resolve(
         now,
     )
     questions = {
-        name: Question(case, directory, case.by_disk.get(name), case.by_engine.get(name))
-        for name, directory in disk.graph.directories.items()
+        name: question_of(case, directory) for name, directory in disk.graph.directories.items()
     }
     verdicts = {name: verdict(question) for name, question in questions.items()}
-    return {
+    layers = {
         name: _layer(question, supported(question, verdicts))
         for name, question in questions.items()
     }
+    return Resolved(layers, {question.directory.name: _gone(question) for question in _named(case)})
 
 
-def disagreements(layers: dict[str, Layer]) -> tuple[str, ...]:
+def question_of(case: Case, directory: LayerDir) -> Question:
+    """One directory with what both witnesses say of it."""
+    name = directory.name
+    return Question(case, directory, case.by_disk.get(name), case.by_engine.get(name))
+
+
+def _named(case: Case) -> Iterator[Question]:
+    """What metadata names without a directory: removed by hand, or made since they were read."""
+    driver = driver_directory(case.disk.root.path)
+    for name in dict.fromkeys((*case.by_disk, *case.by_engine)):
+        if name not in case.disk.graph.directories and NAME.fullmatch(name):
+            yield question_of(case, LayerDir(name, os.path.join(driver, os.fsencode(name))))
+
+
+def _gone(question: Question) -> Layer:
+    """All that is said of a directory that is not there; a role where they agree on one."""
+    roles = question.disk.roles | question.engine.roles
+    return _layer(question, Verdict(next(iter(roles)) if len(roles) == 1 else Role.UNKNOWN))
+
+
+def disagreements(layers: Mapping[str, Layer]) -> tuple[str, ...]:
     """The directories on which the witnesses differ: a reason to hear both once more."""
     return tuple(name for name, layer in layers.items() if layer.note.startswith(DIFFER))
 

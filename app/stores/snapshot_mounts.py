@@ -54,6 +54,18 @@ def find_live_snapshots(mounts: Sequence[Mount], reading: ContainerdReading) -> 
     return match_snapshots(mounts, reading.root, homes, reading.graph.directories)
 
 
+def snapshots_seen_at(mounts: Sequence[Mount], reading: ContainerdReading) -> dict[bytes, str]:
+    """The snapshot that is seen at each mount point, as :func:`app.stores.live.seen_at` has it."""
+    homes = {it.name: it.home for it in reading.snapshotters}
+    matcher = _Matcher(reading.root, homes, reading.graph.directories)
+    return {
+        mount.point: name
+        for mount in mounts
+        for name, as_what in matcher.matches(mount)
+        if as_what is not LOWER
+    }
+
+
 def match_snapshots(
     mounts: Sequence[Mount], root: bytes, homes: Mapping[str, bytes], known: Collection[str]
 ) -> LiveSnapshots:

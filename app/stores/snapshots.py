@@ -6,17 +6,19 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from app.model import Evidence, Kind, Layer, Owner, Reference
+from app.model import Evidence, Kind, Layer, Owner, Reference, Snapshot
 from app.stores.claims import Claims
 from app.stores.containerd import ContainerdReading
 from app.stores.disk import DiskReading
 from app.stores.engine import EngineReading
 from app.stores.engine_claims import known_owners
 from app.stores.mounts import Mount
-from app.stores.resolve import evidence_of, owners_of, references_of
+from app.stores.overlay2 import LayerDir
+from app.stores.resolve import Resolved, evidence_of, owners_of, question_of, references_of
 from app.stores.snapshot_claims import engine_snapshot_claims, snapshot_claims
 from app.stores.snapshot_mounts import find_live_snapshots
 from app.stores.snapshot_verdict import SnapshotQuestion, snapshot_verdict
+from app.stores.snapshotter import home_of
 from app.stores.states import RUNNING, idle_state
 from app.stores.verdict import Case, Question
 
@@ -25,14 +27,15 @@ _ABOVE = "it stands on this snapshot"
 
 def resolve_snapshots(
     disk: DiskReading, engine: EngineReading | None, mounts: Sequence[Mount], now: float
-) -> dict[str, Layer]:
+) -> Resolved:
     """Every directory of containerd's snapshotters with its answer, by id (``snapshots/47``).
 
-    Empty where the root has no containerd. ``now`` is unix time in seconds.
+    Those that their database has and that are not there come apart. Empty where the root has no
+    containerd. ``now`` is unix time in seconds.
     """
     reading = disk.containerd
     if reading is None:
-        return {}
+        return Resolved({}, {})
     own = disk.root.namespace
     live = find_live_snapshots(mounts, reading)
     hidden = (*reading.problems, *disk.hidden_containers, *disk.worker_problems)
@@ -47,7 +50,20 @@ def resolve_snapshots(
     )
     foreign = replace(case, engine=None, by_engine=Claims(), known={})
     asker = _Asker(reading, own, case, foreign, idle_state(disk.root))
-    return {name: asker.layer(name) for name in reading.graph.directories}
+    directories = reading.graph.directories
+    layers = {name: asker.layer(directory) for name, directory in directories.items()}
+    gone = {
+        name: asker.layer(LayerDir(name, _place(reading, name, snapshot)))
+        for name, snapshot in reading.snapshots.items()
+        if name not in directories
+    }
+    return Resolved(layers, gone)
+
+
+def _place(reading: ContainerdReading, name: str, snapshot: Snapshot) -> bytes:
+    """Where the directory of a snapshot belongs."""
+    home = home_of(reading.root, snapshot.snapshotter)
+    return os.path.join(home, os.fsencode(name.rpartition("/")[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +76,12 @@ class _Asker:
     foreign: Case
     idle: str
 
-    def layer(self, name: str) -> Layer:
+    def layer(self, directory: LayerDir) -> Layer:
         """One directory, answered."""
+        name = directory.name
         snapshot = self.reading.snapshots.get(name)
         case = self.case if not snapshot or snapshot.namespace == self.own else self.foreign
-        directory = self.reading.graph.directories[name]
-        question = Question(case, directory, case.by_disk.get(name), case.by_engine.get(name))
+        question = question_of(case, directory)
         found = snapshot_verdict(SnapshotQuestion(question, self.reading, self.own, snapshot))
         owners = owners_of(question, found.role)
         return Layer(
@@ -74,7 +90,7 @@ class _Asker:
             role=found.role,
             owners=self._with_states(owners or tuple(_leases(question)), name),
             references=tuple(_references(question)),
-            evidence=(*self._itself(name), *evidence_of(question, tuple(_silence(question)))),
+            evidence=(*self._itself(directory), *evidence_of(question, tuple(_silence(question)))),
             parents=directory.parents,
             mounts=case.live.points(name),
             active=found.role.value != "inactive",
@@ -82,13 +98,13 @@ class _Asker:
             snapshot=snapshot,
         )
 
-    def _itself(self, name: str) -> Iterator[Evidence]:
+    def _itself(self, directory: LayerDir) -> Iterator[Evidence]:
         """What the snapshotter's database says of it."""
-        it = self.reading.snapshots.get(name)
-        reading = self.reading.snapshotter_of(self.reading.graph.directories[name])
+        it = self.reading.snapshots.get(directory.name)
+        reading = self.reading.snapshotter_of(directory)
         if it and reading:
             database = os.path.join(os.path.dirname(os.fsdecode(reading.home)), "metadata.db")
-            number = name.rpartition("/")[2]
+            number = directory.name.rpartition("/")[2]
             says = f"snapshot {number} is {it.key} of namespace {it.namespace}, {it.kind}"
             yield Evidence(database, says)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from app.model import DataRoot, Problem, Store
-from app.stores.assemble import assemble
+from app.stores.assemble import assemble, points_of
 from app.stores.discover import discover
 from app.stores.disk import read_disk
 from app.stores.engine import (
@@ -20,7 +20,7 @@ from app.stores.engine import (
     engine_url,
     peek,
 )
-from app.stores.mounts import Mount, read_all
+from app.stores.mounts import Mount, read_all, read_own
 from app.stores.recognise import RootError
 from app.stores.request import Request, Survey
 from app.stores.resolve import disagreements
@@ -116,9 +116,8 @@ def _disk_alone(request: Request, info: EngineInfo | None, witnesses: str) -> Su
     """What the disk says; an engine that gave no more than ``info`` serves no root."""
     found = discover(request.data_roots, info)
     mounts, mount_problems = read_all()
-    now = time.time()
     roots = [replace(root, engine_url="") for root in found.roots]
-    stores = tuple(assemble(read_disk(root), None, mounts, now, witnesses) for root in roots)
+    stores = tuple(_looked_at(root, None, mounts, witnesses) for root in roots)
     return Survey(stores, (*found.problems, *mount_problems), final=True)
 
 
@@ -132,8 +131,8 @@ def _with_engine(request: Request, engine: EngineReading, line: _Line) -> Survey
 def _served(root: DataRoot, engine: EngineReading, mounts: tuple[Mount, ...], line: _Line) -> Store:
     if not root.engine_url:
         words = "disk alone: the engine that answers serves another data root"
-        return assemble(read_disk(root), None, mounts, time.time(), words)
-    store = assemble(read_disk(root), engine, mounts, time.time(), BOTH)
+        return _looked_at(root, None, mounts, words)
+    store = _looked_at(root, engine, mounts, BOTH)
     if not disagreements(store.layers):
         return store
     # Containers come and go between the two readings: hear both once more before saying so.
@@ -141,4 +140,13 @@ def _served(root: DataRoot, engine: EngineReading, mounts: tuple[Mount, ...], li
     if again is None:
         return replace(store, witnesses=f"{BOTH}, which differ; {line.refused}")
     mounts, _ = read_all()
-    return assemble(read_disk(root), again, mounts, time.time(), BOTH)
+    return _looked_at(root, again, mounts, BOTH)
+
+
+def _looked_at(
+    root: DataRoot, engine: EngineReading | None, mounts: tuple[Mount, ...], witnesses: str
+) -> Store:
+    """One data root at this moment; ``mounts`` are those of every namespace."""
+    disk = read_disk(root)
+    store = assemble(disk, engine, mounts, time.time(), witnesses)
+    return replace(store, points=points_of(disk, read_own()))

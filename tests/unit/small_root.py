@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.demo.cache import CacheSpec, directory_id, record_id, write_cache
@@ -13,7 +13,7 @@ from app.demo.images import Image, ImageLayer, add_image, add_layer, write_tags
 from app.demo.layout import Directory, add_directory, make_root
 from app.demo.volumes import add_volume
 from app.model import DataRoot, ImageStore, Store
-from app.stores.assemble import assemble
+from app.stores.assemble import assemble, points_of
 from app.stores.disk import read_disk
 from app.stores.mounts import Mount
 
@@ -41,9 +41,13 @@ class SmallRoot:
         path = bytes(self.path)
         return DataRoot(path, "overlay2", ImageStore.GRAPHDRIVER, "the default place")
 
-    def store(self, now: float, mounts: tuple[Mount, ...] = ()) -> Store:
-        """What the disk alone says of it."""
-        return assemble(read_disk(self.data_root()), None, mounts, now, "disk alone")
+    def store(
+        self, now: float, mounts: tuple[Mount, ...] = (), seen: tuple[Mount, ...] = ()
+    ) -> Store:
+        """What the disk alone says of it; ``seen`` are the mounts of whodiff's own namespace."""
+        disk = read_disk(self.data_root())
+        store = assemble(disk, None, (*mounts, *seen), now, "disk alone")
+        return replace(store, points=points_of(disk, seen))
 
 
 def make_small_root(path: Path) -> SmallRoot:

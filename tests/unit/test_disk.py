@@ -266,6 +266,25 @@ def test_an_init_leftover_says_what_it_is(small: SmallRoot) -> None:
     assert (layer.role, "failed start left it" in layer.note) == (Role.UNREFERENCED, True)
 
 
+def test_an_init_layer_whose_pair_is_gone_is_no_failed_start(small: SmallRoot) -> None:
+    """layerdb/mounts names both: only the writable one was removed by hand."""
+    remove(small.container.layer.path)
+    layer = look(small).layers[small.container.init.name]
+    assert [it.name for it in layer.owners] == ["web"]
+    assert "failed start" not in layer.note
+    assert "by hand" in layer.note
+
+
+def test_an_init_layer_alone_says_nothing_of_its_past_without_layerdb(small: SmallRoot) -> None:
+    remove(small.container.layer.path)
+    mounts = small.path / "image/overlay2/layerdb/mounts"
+    remove(mounts)
+    mounts.write_text("")
+    layer = look(small).layers[small.container.init.name]
+    assert "failed start" not in layer.note
+    assert "without its container's layer" in " ".join(it.says for it in layer.evidence)
+
+
 def test_an_exported_build_step_is_an_image_layer_and_cache(small: SmallRoot) -> None:
     built = add_directory(small.path, cache_id("built"), small.top.directory)
     layer = add_layer(small.path, "built", small.top, directory=built)

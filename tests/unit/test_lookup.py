@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 
 from app.demo.ids import cache_id, hex_id, link_token
 from app.demo.layout import add_directory, add_link, mark_mounted
-from app.model import ImageStore, Kind, Store
+from app.demo.volumes import add_volume
+from app.model import DataRoot, ImageStore, Kind, Store
+from app.stores.assemble import assemble
+from app.stores.disk import read_disk
 from app.stores.lookup import Answer, lookup
 from app.stores.mounts import Mount
+from app.stores.names import image_name
+from app.stores.paths import locate
+from tests.unit.containerd_files import SNAPSHOTTER, ContainerdRoot
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.store_files import remove
 
@@ -109,6 +115,53 @@ def test_a_link_in_a_layer_is_not_followed(small: SmallRoot, store: Store, tmp_p
     outside = tmp_path / "shortcut"
     outside.symlink_to(small.container.layer.diff)
     assert owners(ask(outside, store)) == WEB
+
+
+@pytest.mark.parametrize("way", ["{link}", "{link}/.", "{hop}", "{root}", "{link}/overlay2/.."])
+def test_a_containers_links_lead_nowhere_however_the_root_is_reached(
+    small: SmallRoot, store: Store, tmp_path: Path, way: str
+) -> None:
+    """Where the root is a symbolic link itself, what lies in it is still not followed."""
+    link, hop = tmp_path / "var-lib-docker", tmp_path / "hop"
+    link.symlink_to(small.path)
+    hop.symlink_to("var-lib-docker")
+    traps = small.container.layer.diff
+    for name, target in (
+        ("evil", small.path / "volumes/pgdata/_data"),
+        ("run", "/run"),
+        ("home", small.path),
+        ("round", "round"),
+    ):
+        if not (traps / name).is_symlink():
+            (traps / name).symlink_to(target)
+    top = way.format(link=link, hop=hop, root=small.path)
+    stores = store, replace(store, root=replace(store.root, path=os.fsencode(link)))
+    for seen in stores:
+        for inside in ("evil", "evil/base", "run/x", "home/volumes/pgdata", "round/x", "../diff"):
+            asked = f"{top}/overlay2/{small.container.layer.name}/diff/{inside}"
+            assert owners(ask(asked, seen)) == WEB
+            place = locate(asked.encode(), (seen,))
+            assert place is not None
+            assert place.inside[1] == small.container.layer.name.encode()
+
+
+def test_an_own_link_into_a_layer_ends_at_the_containers_links(
+    small: SmallRoot, store: Store, tmp_path: Path
+) -> None:
+    trap = small.container.layer.diff / "leads-out"
+    trap.symlink_to(small.path / "volumes/pgdata/_data")
+    shortcut = tmp_path / "shortcut"
+    shortcut.symlink_to(trap)
+    assert owners(ask(shortcut, store)) == WEB
+    assert owners(ask(shortcut / "base", store)) == WEB
+    volume = tmp_path / "data"
+    volume.symlink_to(small.path / "overlay2/../volumes/pgdata/_data")
+    assert owners(ask(volume / "base", store)) == [("volume", "pgdata")]
+
+
+def test_links_that_go_round_are_outside(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to("round/round")
+    assert "outside" in ask(tmp_path / "round", store).note
 
 
 def test_an_image_layer_names_tags_and_containers(small: SmallRoot, store: Store) -> None:
@@ -217,7 +270,7 @@ def test_a_path_below_a_live_mount_is_its_upper_layers(small: SmallRoot) -> None
         lowers=(),
         upper=b"",
     )
-    store = small.store(time.time(), (live, base))
+    store = small.store(time.time(), seen=(live, base))
     for path in (rootfs, rootfs / "usr/lib"):
         answer = ask(path, store)
         assert answer.layer is not None
@@ -229,10 +282,117 @@ def test_a_path_below_a_live_mount_is_its_upper_layers(small: SmallRoot) -> None
     assert ask(small.path / "buildkit/executor/abc/rootfs-not", store).layer is None
 
 
+def _overlay(point: bytes, upper: Path) -> Mount:
+    return Mount(point, b"/", "overlay", "0:50", b"", (), bytes(upper), "m", 1)
+
+
+def test_a_link_below_a_mount_is_the_containers_too(small: SmallRoot, tmp_path: Path) -> None:
+    rootfs = tmp_path / "task/rootfs"
+    rootfs.mkdir(parents=True)
+    (rootfs / "evil").symlink_to(small.path / "volumes/pgdata/_data")
+    (tmp_path / "run").symlink_to("task")
+    store = small.store(time.time(), seen=(_overlay(bytes(rootfs), small.cached.diff),))
+    for asked in (rootfs / "evil/base", rootfs / "evil", tmp_path / "run/rootfs/evil/base"):
+        answer = ask(asked, store)
+        assert answer.layer is not None
+        assert answer.layer.id == small.cached.name
+
+
+def test_another_namespaces_mount_points_are_no_places_here(small: SmallRoot) -> None:
+    """A container calls its own root ``/``, and what is bound into it ``/usr``."""
+    own = _overlay(b"/", small.container.layer.diff)
+    bound = replace(own, point=b"/usr", fstype="ext4", root=bytes(small.base.directory.diff))
+    there = small.store(time.time(), (own, replace(bound, upper=b"")))
+    assert there.layers[small.container.layer.name].mounts == (b"/",)
+    for asked in ("/etc/passwd", "/usr/bin/env"):
+        assert "outside" in ask(asked, there).note
+    # Not even where whodiff itself runs in such a container: everything would be the container's.
+    assert "outside" in ask("/etc/passwd", small.store(time.time(), seen=(own,))).note
+
+
 def test_a_mount_of_the_containerd_store_is_its_containers(small: SmallRoot, store: Store) -> None:
     other = replace(store, root=replace(store.root, image_store=ImageStore.CONTAINERD))
     path = small.path / "rootfs/overlayfs" / small.container.id / "etc"
     assert owners(ask(path, other)) == WEB
+
+
+# --- gone -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stripped(tmp_path: Path) -> SmallRoot:
+    """Somebody removed the directories of a container, an image and a record by hand."""
+    small = make_small_root(tmp_path / "docker")
+    for layer in (small.container.layer, small.top.directory, small.cached):
+        remove(layer.path)
+    return small
+
+
+def test_a_directory_removed_by_hand_is_still_its_owners(stripped: SmallRoot) -> None:
+    store = stripped.store(time.time())
+    for name, owner in (
+        (stripped.container.layer.name, ("container", "web")),
+        (stripped.top.directory.name, ("image", "app:1")),
+        (stripped.cached.name, ("build-cache", "exec make")),
+    ):
+        for asked in (stripped.path / "overlay2" / name, f"{name}/diff", name[:12], name):
+            answer = ask(asked, store)
+            assert owners(answer) == [owner]
+            assert "its directory is gone" in answer.note
+            assert (answer.layer, answer.gone, bool(answer.evidence)) == (None, True, True)
+
+
+def test_a_token_of_a_directory_removed_by_hand_leads_to_its_owner(stripped: SmallRoot) -> None:
+    answer = ask(stripped.container.layer.token, stripped.store(time.time()))
+    assert owners(answer) == WEB
+    assert stripped.container.layer.name in answer.note
+
+
+def test_a_directory_that_came_back_is_not_called_gone(stripped: SmallRoot) -> None:
+    store = stripped.store(time.time())
+    stripped.container.layer.path.mkdir()
+    answer = ask(stripped.container.layer.path, store)
+    assert owners(answer) == WEB
+    assert (answer.gone, answer.sure) == (False, True)
+    assert "ask again" in answer.note
+
+
+def test_gone_without_an_owner_says_only_that(stripped: SmallRoot) -> None:
+    image = stripped.image.id.removeprefix("sha256:")
+    remove(stripped.path / "image/overlay2/imagedb/content/sha256" / image)
+    remove(stripped.path / "image/overlay2/layerdb/mounts" / stripped.container.id)
+    remove(stripped.path / "buildkit")
+    answer = ask(stripped.top.directory.name, stripped.store(time.time()))
+    assert owners(answer) == []
+    assert answer.note.endswith("metadata still names it")
+
+
+def test_a_volume_removed_by_hand_names_those_who_use_it(tmp_path: Path) -> None:
+    small = make_small_root(tmp_path / "docker")
+    remove(small.path / "volumes/pgdata")
+    answer = ask(small.path / "volumes/pgdata/_data", small.store(time.time()))
+    assert owners(answer) == [("volume", "pgdata")]
+    assert [it.name for it in answer.references] == ["web"]
+    assert "no such directory" in answer.note
+
+
+def test_a_snapshot_removed_by_hand_is_still_its_owners(tmp_path: Path) -> None:
+    root = ContainerdRoot(tmp_path / "containerd")
+    (name,) = root.layers(["sha256:" + "1" * 64])
+    root.image("docker.io/library/app:1", ["sha256:" + "1" * 64])
+    root.write()
+    remove(root.path / SNAPSHOTTER / name)
+    store = _containerd_store(root)
+    for asked in (name, name.partition("/")[2], root.path / SNAPSHOTTER / name / "fs"):
+        answer = ask(asked, store)
+        assert [it.kind for it in answer.owners] == [Kind.IMAGE]
+        assert "its directory is gone" in answer.note
+
+
+def _containerd_store(root: ContainerdRoot) -> Store:
+    path = bytes(root.path)
+    place = DataRoot(path, "overlayfs", ImageStore.CONTAINERD, "named", containerd=path)
+    return assemble(read_disk(place), None, (), time.time(), "disk alone")
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -296,6 +456,101 @@ def test_a_container_without_layers_is_found_by_id(small: SmallRoot, store: Stor
         store, layers={}, containers=tuple(replace(it, layers=()) for it in store.containers)
     )
     assert owners(ask(small.container.id[:12], bare)) == WEB
+
+
+def test_a_file_in_the_working_directory_hides_no_name(
+    small: SmallRoot, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("web", "app:1", "pgdata", small.container.layer.name[:12], "nobody"):
+        (tmp_path / name).touch()
+    assert owners(ask(small.container.layer.name[:12], store)) == WEB
+    assert WEB in [owners(it) for it in lookup(b"web", (store,))]
+    assert owners(ask("app:1", store))[0] == ("image", "app:1")
+    assert owners(ask("pgdata", store)) == [("volume", "pgdata")]
+    # A path is meant where there is a slash, and where nothing has the name.
+    for asked in ("./web", tmp_path / "web", "nobody"):
+        assert "outside" in ask(asked, store).note
+
+
+def test_a_word_that_is_a_mount_point_and_a_name_is_answered_as_both(
+    small: SmallRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    point = tmp_path / "pgdata"
+    point.mkdir()
+    store = small.store(time.time(), seen=(_overlay(bytes(point), small.cached.diff),))
+    found = lookup(b"pgdata", (store,))
+    assert [it.layer.id if it.layer else "" for it in found] == [small.cached.name, ""]
+    assert owners(found[1]) == [("volume", "pgdata")]
+
+
+def test_a_container_goes_by_the_name_that_docker_inspect_prints(store: Store) -> None:
+    assert lookup(b"/web", (store,))
+    assert all(owners(it) == WEB for it in lookup(b"/web", (store,)))
+    assert "outside" in ask("//web", store).note
+    assert "outside" in ask("/pgdata", store).note
+
+
+def test_the_beginning_of_an_anonymous_volumes_name(tmp_path: Path) -> None:
+    small = make_small_root(tmp_path / "docker")
+    name = hex_id("anonymous")
+    add_volume(small.path, name)
+    store = small.store(time.time())
+    for asked in (name[:12], name):
+        assert owners(ask(asked, store)) == [("volume", name)]
+    # A name that somebody gave is not shortened anywhere.
+    assert "nothing is called" in ask("pgdat0", store).note
+    assert "nothing is called" in ask("pgdat", store).note
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [
+        ("docker.io/library/app:1", "app:1"),
+        ("index.docker.io/library/app:1", "app:1"),
+        ("app:1", "docker.io/library/app:1"),
+        ("app", "docker.io/library/app:latest"),
+        ("docker.io/acme/app", "acme/app:latest"),
+        ("localhost/app:1", "localhost/app:1"),
+        ("host:5000/app", "host:5000/app:latest"),
+        (f"docker.io/library/app:1@sha256:{'a' * 64}", f"app@sha256:{'a' * 64}"),
+    ],
+)
+def test_an_image_is_found_however_much_of_its_name_is_typed(
+    store: Store, typed: str, known: str
+) -> None:
+    digests = (known,) if "@" in known else ()
+    tags = () if digests else (known,)
+    image = replace(store.images[0], digests=digests)
+    named = replace(image, owner=replace(image.owner, name="".join(tags), tags=tags))
+    assert owners(ask(typed, replace(store, images=(named,)))) == [("image", "".join(tags))]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("app:1", "app:2"),
+        ("app", "acme/app"),
+        ("app:1", "host:5000/library/app:1"),
+        ("localhost/app", "app"),
+        ("app@sha256:1", "app:1"),
+    ],
+)
+def test_names_of_different_images_stay_different(one: str, other: str) -> None:
+    assert image_name(one) != image_name(other)
+
+
+def test_a_key_that_several_namespaces_have_is_answered_for_each(tmp_path: Path) -> None:
+    root = ContainerdRoot(tmp_path / "containerd")
+    diff = "sha256:" + "1" * 64
+    ids = [root.layers([diff], namespace)[0] for namespace in ("moby", "k8s.io", "default")]
+    root.write()
+    store = _containerd_store(root)
+    assert [it.layer.id for it in lookup(diff.encode(), (store,)) if it.layer] == ids
+    assert [it.layer.id for it in lookup(diff[7:19].encode(), (store,)) if it.layer] == ids
+    (only,) = lookup(f"k8s.io/102/{diff}".encode(), (store,))
+    assert only.layer == store.layers[ids[1]]
 
 
 # --- hostile names --------------------------------------------------------------------------------

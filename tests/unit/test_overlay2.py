@@ -417,14 +417,14 @@ def test_a_layer_behind_a_symlink_is_not_followed(host: Host) -> None:
     assert not graph.dangling
 
 
-def test_an_init_layer_without_its_container_is_named_a_leftover(host: Host) -> None:
+def test_an_init_layer_without_its_container_is_alone(host: Host) -> None:
     with_container, without = name_of(5, "long"), name_of(6, "long")
     host.add(f"{with_container}-init", TOP)
     host.add(with_container, f"{with_container}-init")
     host.add(f"{without}-init", TOP)
     graph = host.read()
-    assert graph.directories[f"{with_container}-init"].notes == ()
-    assert "left it" in graph.directories[f"{without}-init"].notes[0]
+    assert not graph.directories[f"{with_container}-init"].alone
+    assert graph.directories[f"{without}-init"].alone
     assert graph.directories[f"{without}-init"].sure
 
 

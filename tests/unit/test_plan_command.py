@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from app.demo.containers_story import HOSTILE_NAME
+from app.demo.ids import hex_id
 from app.demo.sample import DANGLING
+from app.demo.volumes import add_volume
 from tests.unit.commands import Run, layer_of, on
+from tests.unit.small_root import make_small_root
+from tests.unit.store_files import remove
 
 KEYS = {
     "path",
@@ -48,6 +52,51 @@ def test_names_do_as_well_as_ids(demo_root: Path, plan: Run) -> None:
         status, out, _ = plan(name, "--read-only", *on(demo_root))
         assert status == 0
         assert out.splitlines()[1].split() == ["remove", *title.split()]
+
+
+def test_a_file_in_the_working_directory_hides_no_name(
+    demo_root: Path, plan: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop_pgdata").mkdir()
+    status, out, _ = plan("shop_pgdata", *on(demo_root))
+    assert (status, out.splitlines()[1].split()) == (0, ["remove", "volume", "shop_pgdata"])
+    status, out, error = plan("./shop_pgdata", *on(demo_root))
+    assert (status, out) == (1, "")
+    assert "lies outside" in error
+
+
+def test_what_the_report_and_docker_print_can_be_typed(tmp_path: Path, plan: Run) -> None:
+    small = make_small_root(tmp_path / "docker")
+    name = hex_id("anonymous")
+    add_volume(small.path, name)
+    for asked, title in (
+        (name[:12], f"anonymous volume {name}"),
+        ("/web", "container web"),
+        ("docker.io/library/app:1", "image app:1 (+1 tag)"),
+    ):
+        status, out, _ = plan(asked, *on(small.path))
+        assert (status, out.splitlines()[1].split(None, 1)[1]) == (0, title)
+
+
+def test_a_path_behind_a_containers_link_is_planned_in_its_layer(tmp_path: Path, plan: Run) -> None:
+    small = make_small_root(tmp_path / "docker")
+    (small.container.layer.diff / "evil").symlink_to(small.path / "volumes/pgdata/_data")
+    link = tmp_path / "var-lib-docker"
+    link.symlink_to(small.path)
+    asked = link / "overlay2" / small.container.layer.name / "diff/evil"
+    _, out, _ = plan(asked, *on(small.path))
+    assert "in container web" in out
+    assert "volume" not in out.splitlines()[1]
+
+
+def test_what_is_gone_is_told_and_not_planned(tmp_path: Path, plan: Run) -> None:
+    small = make_small_root(tmp_path / "docker")
+    remove(small.container.layer.path)
+    for asked in (small.container.layer.path, small.container.layer.name[:12]):
+        status, out, error = plan(asked, *on(small.path))
+        assert (status, out) == (1, "")
+        assert "its directory is gone" in error
 
 
 def test_json_has_the_promised_keys(demo_root: Path, plan: Run) -> None:

@@ -26,7 +26,7 @@ MINUTE = 60.0
 def layers(
     disk: DiskReading, engine: EngineReading | None = None, mounts: Iterable[Mount] = ()
 ) -> dict[str, Layer]:
-    return resolve(disk, engine, tuple(mounts), NOW)
+    return resolve(disk, engine, tuple(mounts), NOW).layers
 
 
 def answers(found: Mapping[str, Layer]) -> Answers:

@@ -368,6 +368,9 @@ def test_a_task_mount_leads_to_its_snapshot(capture: Path, monkeypatch: pytest.M
     first, *_ = _mounts(capture, prefix=str(capture))
     mounts = (replace(first, point=point),)
     monkeypatch.setattr("app.stores.survey.read_all", lambda: (mounts, ()))
+    elsewhere = lookup(point + b"/etc", (store_of(capture / captured.ROOT),))
+    assert not any(it.layer for it in elsewhere)  # so far in another namespace only
+    monkeypatch.setattr("app.stores.survey.read_own", lambda: mounts)
     store = store_of(capture / captured.ROOT)
     (answer,) = lookup(point + b"/etc", (store,))
     assert answer.layer

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.commands import status_of
 from app.demo.containers_story import CHECKPOINTS
 from app.demo.ids import hex_id
 from app.demo.images import add_image, add_layer, write_tags
 from app.demo.layout import add_directory, make_root
 from app.demo.sample import DANGLING, LEFT_INIT, ORPHAN, YOUNG
+from app.demo.volumes import add_volume
+from app.model import Kind, Owner, Problem, Role
+from app.stores.lookup import lookup
+from app.stores.survey import Request, survey
 from tests.unit.commands import Run, layer_of, on
+from tests.unit.small_root import SmallRoot, make_small_root
 
 
 def test_which_says_role_and_owner_before_the_evidence(demo_root: Path, run: Run) -> None:
@@ -78,7 +85,7 @@ def test_nobodys_is_status_1(demo_root: Path, run: Run, asked: str) -> None:
     assert "note " in out
 
 
-@pytest.mark.parametrize("asked", ["/", "/nonexistent/path", "{root}/overlay2/gone", "{root}"])
+@pytest.mark.parametrize("asked", ["/", "/nonexistent/path", "{root}/overlay2/gone"])
 def test_paths_outside_and_paths_that_are_not_there_are_status_1(
     demo_root: Path, run: Run, asked: str
 ) -> None:
@@ -86,6 +93,25 @@ def test_paths_outside_and_paths_that_are_not_there_are_status_1(
     assert status == 1
     assert "note " in out
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("inside", ["", "overlay2", "overlay2/l", "volumes", "image", "buildkit"])
+def test_what_is_dockers_own_is_answered(demo_root: Path, run: Run, inside: str) -> None:
+    status, out, _ = run("which", demo_root / inside, *on(demo_root))
+    assert status == 0
+    assert "is Docker's own" in out
+
+
+def test_an_entry_that_nothing_names_is_not_called_dockers_own(demo_root: Path, run: Run) -> None:
+    """A file among the layers, or an odd directory among the containers: nobody can tell."""
+    asked = demo_root / "containers/odd"
+    asked.mkdir()
+    try:
+        status, out, _ = run("which", asked, *on(demo_root))
+    finally:
+        asked.rmdir()
+    assert status == 2
+    assert "ask again" in out
 
 
 def test_what_is_not_there_is_said_to_be_missing(demo_root: Path, run: Run) -> None:
@@ -129,6 +155,56 @@ def test_nobodys_is_not_said_while_metadata_cannot_be_read(
     assert status == 2
     assert "unreferenced" not in out
     assert "imagedb" in err
+
+
+def test_a_proven_role_stands_whatever_else_cannot_be_read(demo_root: Path) -> None:
+    found = survey(Request((os.fsencode(demo_root),), offline=True))
+    (store,) = found.stores
+    hiding = Problem("x", "x cannot be read.", hides_owners=True)
+    unread = replace(found, stores=(replace(store, problems=(hiding,)),))
+    for role, status in (
+        (Role.UNREFERENCED, 1),
+        (Role.PENDING_REMOVAL, 1),
+        (Role.INACTIVE, 2),
+        (Role.IMAGE, 2),
+    ):
+        layer = replace(store.layers[ORPHAN], role=role)
+        left = replace(unread, stores=(replace(unread.stores[0], layers={ORPHAN: layer}),))
+        (answer,) = lookup(ORPHAN.encode(), left.stores)
+        assert status_of(answer, left) == status
+        assert status_of(replace(answer, owners=(Owner(Kind.IMAGE, "x"),)), left) == 0
+
+
+@pytest.fixture
+def unread(tmp_path: Path) -> SmallRoot:
+    """A root whose only container cannot be read: which volumes it uses is not known."""
+    small = make_small_root(tmp_path / "docker")
+    (small.container.directory / "config.v2.json").write_text('{"ID":')
+    return small
+
+
+@pytest.mark.parametrize("asked", ["pgdata", "{root}/volumes/pgdata/_data"])
+def test_no_user_of_a_volume_is_not_said_for_sure_while_settings_cannot_be_read(
+    unread: SmallRoot, run: Run, asked: str
+) -> None:
+    status, out, _ = run("which", asked.format(root=unread.path), *on(unread.path))
+    assert status == 2
+    assert "as far as can be read" in out
+    assert "config.v2.json" in out
+
+
+def test_an_unused_volume_is_answered(tmp_path: Path, run: Run) -> None:
+    small = make_small_root(tmp_path / "docker")
+    add_volume(small.path, "spare")
+    status, out, _ = run("which", "spare", *on(small.path))
+    assert status == 0
+    assert out.splitlines()[-1].endswith("no container uses this volume")
+
+
+def test_a_hostile_word_is_written_out_once(demo_root: Path, run: Run) -> None:
+    status, out, _ = run("which", os.fsdecode(b"\xff\xfe\x1b[2J"), *on(demo_root))
+    assert status == 1
+    assert r"nothing is called \xff\xfe\x1b[2J, and" in out
 
 
 def test_several_answers_are_apart(demo_root: Path, run: Run) -> None:
