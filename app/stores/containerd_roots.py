@@ -67,14 +67,12 @@ def namespace_of(root: DataRoot, engine: EngineInfo | None) -> str:
     return f"{NAMESPACE}-{name}" if _REMAPPED.fullmatch(name) else NAMESPACE
 
 
-def containerd_of(
-    root: DataRoot, engine: EngineInfo | None, host: Host, *, own_machine: bool
-) -> bytes:
+def containerd_of(root: DataRoot, engine: EngineInfo | None, host: Host) -> bytes:
     """The containerd root that belongs to a data root, b"" where it has none that can be found.
 
     The engine's word first; else its own below the data root, one beside it (``docker`` and
-    ``containerd`` in one directory, as on a host or in a copied tree), and on this machine
-    (``own_machine``) what the running containerd and its configuration say.
+    ``containerd`` in one directory, as on a host or in a copied tree), and of what may not be a
+    copy what this machine's running containerd and its configuration say.
     """
     candidates = [os.path.join(root.path, OWN)]
     above = os.path.dirname(root.path)
@@ -82,7 +80,7 @@ def containerd_of(
         candidates.append(os.path.join(above, OWN))
         above = os.path.dirname(above)
     candidates.append(os.path.join(above, b"containerd"))
-    here = tuple(on_this_machine(host)) if own_machine or root.engine_url else ()
+    here = tuple(on_this_machine(host)) if root.engine_url or not root.named else ()
     if engine and root.engine_url and engine.containerd:
         asked = os.path.realpath(engine.containerd)
         named = [it.root for it in here if it.address and os.path.realpath(it.address) == asked]

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from app.model import AS_LAST_SAVED, DataRoot
 from app.stores.containers import ALIVE, ContainerRecord, still_running
-from app.stores.discover import NAMED
 
 #: The state of a container whose process is gone though the engine saved it as alive.
 NOT_RUNNING = "not running"
@@ -25,15 +24,15 @@ def checked_states(
 
     A process that carries the container's id proves that it lives, and that this machine runs the
     containers of this root. That a process is missing proves something only where the root is this
-    machine's own: one that was not merely named by the user, who may have named a copy, or one of
-    whose containers is alive.
+    machine's own: one that was not merely named by the user (``named``), who may have named a copy,
+    or one of whose containers is alive.
     """
     alive = {
         id_: still_running(record, proc)
         for id_, record in containers.items()
         if record.state in ALIVE
     }
-    own = root.found_by != NAMED or any(alive.values())
+    own = not root.named or any(alive.values())
     states = {id_: _state(containers[id_].state, alive[id_], own) for id_ in alive}
     return {
         id_: replace(record, state=states.get(id_, record.state))
@@ -43,7 +42,7 @@ def checked_states(
 
 def idle_state(root: DataRoot) -> str:
     """The state of a container that has no live mount: in a copy, that proves nothing."""
-    return "" if root.found_by == NAMED else NOT_RUNNING
+    return "" if root.named else NOT_RUNNING
 
 
 def _state(saved: str, alive: bool | None, own: bool) -> str:

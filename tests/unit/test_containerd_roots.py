@@ -108,6 +108,17 @@ def test_a_named_copy_does_not_take_this_machines(tmp_path: Path) -> None:
     assert only(tmp_path, docker).containerd == b""
 
 
+def test_a_remapped_root_below_a_named_copy_does_not_take_this_machines(tmp_path: Path) -> None:
+    docker = docker_root(tmp_path / "copy/docker")
+    docker_root(docker / "100000.100000")
+    containerd(tmp_path / "var/lib/containerd")
+    config(tmp_path, 'root = "/data/ctd"')
+    containerd(tmp_path / "data/ctd")
+    assert [it.containerd for it in find(tmp_path, docker).roots] == [b"", b""]
+    beside = containerd(tmp_path / "copy/containerd")
+    assert {it.containerd for it in find(tmp_path, docker).roots} == {b"", os.fsencode(beside)}
+
+
 def test_an_empty_containerd_beside_overlay2_is_of_no_interest(tmp_path: Path) -> None:
     docker = overlay2_root(tmp_path / "docker")
     root = ContainerdRoot(tmp_path / "containerd")
