@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.model import DataRoot, ImageStore, Problem
-from app.stores.containerd_roots import containerd_of, is_containerd_root, namespace_of
+from app.stores.containerd_roots import (
+    containerd_of,
+    is_containerd_root,
+    likeliest,
+    namespace_of,
+)
 from app.stores.containerd_roots import hints as containerd_hints
 from app.stores.engine_shapes import EngineInfo
 from app.stores.hints import (
@@ -156,7 +161,7 @@ class _Found:
             return b""
         root = replace(_served(beside, self.engine) or _unserved(beside), named=named)
         used = containerd_of(root, self.engine, self.host)
-        return beside if used == containerd else b""
+        return beside if used.root == containerd else b""
 
     def _put(
         self, path: bytes, found_by: str, nested: tuple[bytes, ...] = (), *, named: bool = False
@@ -182,21 +187,15 @@ class _Found:
     def _paired(self) -> Iterator[DataRoot]:
         """A containerd root that was named stands beside the data root that uses it, or alone.
 
-        Each is shown once: with the engine's own root, else with the first that claims it.
+        Each is shown once.
         """
         stores = [
             path
             for path, root in self.roots.items()
             if is_containerd_root(path) and not (root.engine_url or is_data_root(path))
         ]
-        taken: dict[bytes, bytes] = {}
         docker = [root for path, root in self.roots.items() if path not in stores]
-        for root in sorted(docker, key=lambda root: not root.engine_url):
-            found = containerd_of(root, self.engine, self.host)
-            if not found and root.image_store is ImageStore.CONTAINERD:
-                found = next((path for path in stores if path not in taken.values()), b"")
-            if found and found not in taken.values():
-                taken[root.path] = found
+        taken = self._taken(docker, stores)
         for path, root in self.roots.items():
             if path in taken:
                 namespace = namespace_of(root, self.engine)
@@ -205,6 +204,25 @@ class _Found:
                 yield root
             elif path not in taken.values():
                 yield replace(root, containerd=path)
+
+    def _taken(self, docker: Sequence[DataRoot], stores: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The containerd of each data root that has one, both by path.
+
+        Each goes to one alone; one of ``stores``, which the user named, to a root that finds none.
+        """
+        choices = {root.path: containerd_of(root, self.engine, self.host) for root in docker}
+        taken: dict[bytes, bytes] = {}
+        for found in dict.fromkeys(it.root for it in choices.values() if it.root):
+            claiming = [root for root in docker if choices[root.path].root == found]
+            root = likeliest(claiming, found, self.engine)
+            taken[root.path] = found
+            self.problems += choices[root.path].doubt(root.path)
+        for root in sorted(docker, key=lambda root: not root.engine_url):
+            left = [path for path in stores if path not in taken.values()]
+            bare = not choices[root.path].root and root.image_store is ImageStore.CONTAINERD
+            if bare and left:
+                taken[root.path] = left[0]
+        return taken
 
 
 def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:

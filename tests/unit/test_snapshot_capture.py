@@ -21,6 +21,8 @@ from tests.unit import captured
 from tests.unit.store_files import DAMAGES
 from tests.unit.stub_engine import StubEngine, says
 
+pytestmark = pytest.mark.usefixtures("captured_machine")
+
 APIS = ["1.44", "1.45", "1.46", "1.51", "1.52", "1.56"]
 SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs"
 META = "io.containerd.metadata.v1.bolt/meta.db"

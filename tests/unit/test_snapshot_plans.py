@@ -37,6 +37,8 @@ from tests.unit.proc_stub import bind, make_proc, overlay
 from tests.unit.stub_engine import StubEngine
 from tests.unit.test_discover import containerd_root as docker_root
 
+pytestmark = pytest.mark.usefixtures("captured_machine")
+
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 APIS = ["1.44", "1.51", "1.56"]
 RUNNING, STOPPED = "arroyo", "couchdb"
