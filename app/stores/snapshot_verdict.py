@@ -66,6 +66,10 @@ def _inactive(asked: SnapshotQuestion) -> Verdict | None:
     root = asked.question.case.disk.root
     if root.image_store is not ImageStore.GRAPHDRIVER or asked.foreign:
         return None
+    if asked.question.case.live.points(asked.question.directory.name):
+        # Whoever mounted it uses this store, whatever this root's engine does.
+        words = f"the engine uses the {root.driver} driver, yet it is mounted: another may use it"
+        return _unknown(words)
     return Verdict(
         Role.INACTIVE,
         f"left in the containerd image store while the engine uses the {root.driver} driver; "

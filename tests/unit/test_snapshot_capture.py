@@ -256,6 +256,27 @@ def test_both_stores_on_one_host_are_shown_and_the_inactive_one_is_named(
     assert all(layer.path in units for layer in store.layers.values())
 
 
+def test_what_is_mounted_is_not_inactive(own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that works with overlay2 says nothing of a container that another one runs."""
+    mounts = _mounts(own_copy, prefix=str(own_copy))
+    monkeypatch.setattr("app.stores.survey.read_all", lambda: (mounts, ()))
+    routes = captured.containerd_routes(own_copy)
+    info = json.loads((own_copy / "api/info.json").read_text())
+    overlay2 = {
+        "Driver": "overlay2",
+        "DriverStatus": [],
+        "DockerRootDir": str(own_copy / captured.ROOT),
+    }
+    routes["/info"] = says({**info, **overlay2})
+    with StubEngine(routes) as engine:
+        layers = store_of(own_copy / captured.ROOT, engine.url).layers.values()
+    assert any(layer.mounts for layer in layers)
+    for layer in layers:
+        assert layer.role is (Role.UNKNOWN if layer.mounts else Role.INACTIVE)
+        assert layer.active == bool(layer.mounts)
+        assert "yet it is mounted" in layer.note or not layer.mounts
+
+
 # --- what nobody owns -----------------------------------------------------------------------------
 
 
