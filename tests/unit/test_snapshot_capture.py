@@ -18,6 +18,8 @@ from app.stores.lookup import lookup
 from app.stores.mounts import Mount, read_mountinfo
 from app.stores.survey import Request, survey
 from tests.unit import captured
+from tests.unit.captured import spoil_images
+from tests.unit.containerd_files import META
 from tests.unit.store_files import DAMAGES
 from tests.unit.stub_engine import StubEngine, says
 
@@ -25,7 +27,6 @@ pytestmark = pytest.mark.usefixtures("captured_machine")
 
 APIS = ["1.44", "1.45", "1.46", "1.51", "1.52", "1.56"]
 SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs"
-META = "io.containerd.metadata.v1.bolt/meta.db"
 #: Which images contain which snapshot: by the manifests and configs of the capture, by hand.
 IMAGES = {
     1: ["app:1", "app:2", "base:1", "old:1", "registry.example.com/team/app:2"],
@@ -137,6 +138,26 @@ def test_a_database_that_cannot_be_read_leaves_nobodys_snapshots_unknown(
         if not layer.owners:
             assert layer.role is Role.UNKNOWN
             assert "could not be read" in layer.note
+
+
+@pytest.mark.parametrize("damage", ["missing", "pipe", "empty", "zeros"])
+@pytest.mark.parametrize("what", ["meta.db", "contents", "a config"])
+def test_an_image_that_cannot_be_read_may_still_hold_what_the_cache_has(
+    captures: Path, own_copy: Path, what: str, damage: str
+) -> None:
+    spoil_images(captured.containerd_root(own_copy), what, damage)
+    whole = store_of(captures / "containerd" / captured.ROOT).layers
+    layers = store_of(own_copy / captured.ROOT).layers
+    hit = [name for name in layers if layers[name].role is not whole[name].role]
+    assert hit
+    for name in hit:
+        layer = layers[name]
+        assert whole[name].role is Role.IMAGE
+        assert layer.role in (Role.UNKNOWN, Role.BUILD_CACHE)
+        assert "could not be read" in layer.note
+        assert not layer.note.startswith("an image") or layer.role is Role.BUILD_CACHE
+    # What goes by a record's id no image can hold.
+    assert not layers["snapshots/4"].note
 
 
 def test_containers_have_their_snapshots_volumes_and_logs(capture: Path) -> None:
