@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
 from app.model import DataRoot, ImageStore, Problem
@@ -57,12 +57,17 @@ class Choice:
         """The root of the one taken, b"" without one."""
         return self.taken.root if self.taken else b""
 
-    def doubt(self, data_root: bytes) -> tuple[Problem, ...]:
+    @property
+    def own(self) -> bytes:
+        """Docker's own one among the rivals, b"" without one: nobody else can have it."""
+        return next((it.root for it in self.rivals if _is_own(it.root)), b"")
+
+    def doubt(self, data_root: bytes, shown_elsewhere: Set[bytes]) -> tuple[Problem, ...]:
         """A problem where there are several: which they are, and which was taken."""
-        if not self.taken or not self.rivals:
+        others = " and ".join(_told(it) for it in self.rivals if it.root not in shown_elsewhere)
+        if not self.taken or not others:
             return ()
         shown = os.fsdecode(data_root)
-        others = " and ".join(map(_told, self.rivals))
         words = (
             f"More than one containerd may hold layers of {shown}: {_told(self.taken)} was taken, "
             f"{others} was not; name that one with --data-root to see it instead."
@@ -72,6 +77,11 @@ class Choice:
 
 def _told(it: Containerd) -> str:
     return f"{os.fsdecode(it.root)} ({it.found_by})"
+
+
+def _is_own(containerd: bytes) -> bool:
+    """Whether a dockerd runs it for itself."""
+    return os.path.realpath(containerd).endswith(b"/" + OWN)
 
 
 def is_containerd_root(path: bytes) -> bool:
@@ -164,6 +174,8 @@ def _candidates(root: DataRoot, engine: EngineInfo | None, host: Host) -> Iterat
         yield from (it for it in named if _may_use(root.path, it.root))
         yield from own
         return
+    running = {os.path.realpath(it.root) for it in said}
+    yield from (it for it in own if os.path.realpath(it.root) in running)
     yield from (it for it in said if _may_use(root.path, it.root))
     yield from own
     yield from (it for it in usual if _may_use(root.path, it.root))
@@ -192,7 +204,7 @@ def _may_use(root: bytes, containerd: bytes) -> bool:
     A rootless one cannot use the system's, and none can use what another dockerd runs for itself.
     A remapped root may belong to the remapped user: what it lies in belongs to who runs the engine.
     """
-    if os.path.realpath(containerd).endswith(b"/" + OWN):
+    if _is_own(containerd):
         return False
     try:
         home = os.stat(os.path.dirname(root) if is_remapped(root) else root)

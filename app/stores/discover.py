@@ -208,15 +208,23 @@ class _Found:
     def _taken(self, docker: Sequence[DataRoot], stores: Sequence[bytes]) -> dict[bytes, bytes]:
         """The containerd of each data root that has one, both by path.
 
-        Each goes to one alone; one of ``stores``, which the user named, to a root that finds none.
+        Each goes to one alone; who gets none may have one of its own. One of ``stores``, which the
+        user named, goes to a root that finds none.
         """
         choices = {root.path: containerd_of(root, self.engine, self.host) for root in docker}
         taken: dict[bytes, bytes] = {}
         for found in dict.fromkeys(it.root for it in choices.values() if it.root):
             claiming = [root for root in docker if choices[root.path].root == found]
+            claiming.sort(key=lambda root: bool(choices[root.path].own))
             root = likeliest(claiming, found, self.engine)
             taken[root.path] = found
-            self.problems += choices[root.path].doubt(root.path)
+        for root in docker:
+            own = choices[root.path].own
+            if root.path not in taken and own and own not in taken.values():
+                taken[root.path] = own
+        for path, found in taken.items():
+            if found == choices[path].root:
+                self.problems += choices[path].doubt(path, set(taken.values()))
         for root in sorted(docker, key=lambda root: not root.engine_url):
             left = [path for path in stores if path not in taken.values()]
             bare = not choices[root.path].root and root.image_store is ImageStore.CONTAINERD

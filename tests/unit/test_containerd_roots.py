@@ -236,6 +236,24 @@ def test_another_engines_own_containerd_is_not_taken(tmp_path: Path) -> None:
     assert pairs(find(tmp_path)) == {str(second): "", str(first): str(own)}
 
 
+@pytest.mark.parametrize("both_run", [True, False])
+def test_of_two_engines_each_has_its_containerd(tmp_path: Path, both_run: bool) -> None:
+    """The system's is the one of the engine that has none of its own, running or not."""
+    second, first = docker_root(tmp_path / "two"), docker_root(tmp_path / "var/lib/docker")
+    own, usual = (
+        containerd(second / "containerd/daemon"),
+        containerd(tmp_path / "var/lib/containerd"),
+    )
+    process(tmp_path, 4, "containerd")
+    if both_run:
+        process(tmp_path, 5, "containerd", "--root=/two/containerd/daemon")
+    dockerd(tmp_path, "--data-root=/two", pid=6)
+    dockerd(tmp_path, "--data-root=/var/lib/docker", pid=7)
+    found = find(tmp_path)
+    assert pairs(found) == {str(second): str(own), str(first): str(usual)}
+    assert found.problems == ()
+
+
 def test_a_remapped_root_has_the_containerd_and_not_the_older_tree(tmp_path: Path) -> None:
     before = overlay2_root(tmp_path / "var/lib/docker")
     remapped = docker_root(before / "100000.100000")
