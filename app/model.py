@@ -155,6 +155,8 @@ class DataRoot:
     uses now; where both left data and nobody can tell, it is ``UNDECIDED``. ``found_by`` says in
     words how the root was found. ``engine_url`` is set when a live engine serves this root.
     ``nested`` are userns-remapped roots (``<uid>.<gid>``) below it, each a DataRoot of its own.
+    ``named`` is true where the user named it, or the one that it lies below: then it may be a copy,
+    or another machine's, and what this machine runs proves nothing about it.
     ``containerd`` is the root directory of the containerd that keeps layers for it, empty where
     there is none; it may lie inside ``path``, or be the same where no Docker uses it.
     ``namespace`` is the one in which that containerd keeps this engine's things.
@@ -168,6 +170,7 @@ class DataRoot:
     nested: tuple[bytes, ...] = ()
     containerd: bytes = b""
     namespace: str = ""
+    named: bool = False
 
     @property
     def places(self) -> tuple[bytes, ...]:

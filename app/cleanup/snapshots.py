@@ -30,7 +30,9 @@ def refused_snapshot(wish: Wish, world: World, layer: Layer) -> Plan | None:
     leases = [owner.id for owner in layer.owners if owner.kind is Kind.LEASE]
     only_leased = bool(leases) and len(leases) == len(layer.owners)
     collected = layer.role is Role.UNKNOWN and COLLECTED in layer.note
-    if it and not only_leased and not collected:
+    # Pruned as a cache record's, it could turn out to be an image's.
+    doubtful = layer.role is Role.BUILD_CACHE and bool(layer.note)
+    if it and not only_leased and not collected and not doubtful:
         return None
     why = f"it is {layer.role.value}: {layer.note or 'metadata.db does not know it'}"
     instead = _LEAVE

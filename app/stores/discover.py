@@ -7,7 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.model import DataRoot, ImageStore, Problem
-from app.stores.containerd_roots import containerd_of, is_containerd_root, namespace_of
+from app.stores.containerd_roots import (
+    containerd_of,
+    is_containerd_root,
+    likeliest,
+    namespace_of,
+)
 from app.stores.containerd_roots import hints as containerd_hints
 from app.stores.engine_shapes import EngineInfo
 from app.stores.hints import (
@@ -42,7 +47,7 @@ __all__ = [
 ]
 
 
-#: How a root was found that the user named: it may be a copy, or another machine's.
+#: How a root was found that the user named.
 NAMED = "named by --data-root"
 
 
@@ -72,7 +77,7 @@ def discover(
     found = _Found(engine, host)
     if data_roots:
         for path in data_roots:
-            found.add(Hint(path, NAMED))
+            found.add(Hint(path, NAMED), named=True)
         return found.result()
     _find_main(found, engine, host)
     found.try_each(rootless(host))
@@ -120,23 +125,24 @@ class _Found:
                 self._add_around(os.path.realpath(hint.path))
         return added
 
-    def add(self, hint: Hint) -> None:
+    def add(self, hint: Hint, *, named: bool = False) -> None:
         """A root and the remapped ones below it. Raises RootError."""
         path = os.path.realpath(hint.path)
         if is_containerd_root(path) and not is_data_root(path):
-            path = self._user_of(path) or path
+            path = self._user_of(path, named=named) or path
         nested = nested_roots(path)
         try:
-            self._put(path, hint.found_by, nested)
+            self._put(path, hint.found_by, nested, named=named)
         except NotADataRoot:
             # With userns-remap from the first day on, all that Docker has is in the roots below.
             if not nested:
                 raise
-        self._add_below(path, nested)
+        self._add_below(path, nested, named=named)
 
-    def _add_below(self, path: bytes, nested: Iterable[bytes]) -> None:
+    def _add_below(self, path: bytes, nested: Iterable[bytes], *, named: bool = False) -> None:
+        """The remapped roots below one; below a copy they are part of the copy."""
         for below in nested:
-            self._put(below, f"userns-remapped, below {os.fsdecode(path)}")
+            self._put(below, f"userns-remapped, below {os.fsdecode(path)}", named=named)
 
     def _add_around(self, path: bytes) -> None:
         """What lies beside a remapped root: the tree from before the remap, other remappings."""
@@ -148,19 +154,21 @@ class _Found:
             self._put(above, f"from before the remap to {os.fsdecode(path)}", nested)
         self._add_below(above, nested)
 
-    def _user_of(self, containerd: bytes) -> bytes:
+    def _user_of(self, containerd: bytes, *, named: bool) -> bytes:
         """The data root beside a containerd root that uses it: it has the names of containers."""
         beside = os.path.join(os.path.dirname(containerd), b"docker")
         if not is_data_root(beside):
             return b""
-        root = _served(beside, self.engine) or _unserved(beside)
-        used = containerd_of(root, self.engine, self.host, own_machine=False)
-        return beside if used == containerd else b""
+        root = replace(_served(beside, self.engine) or _unserved(beside), named=named)
+        used = containerd_of(root, self.engine, self.host)
+        return beside if used.root == containerd else b""
 
-    def _put(self, path: bytes, found_by: str, nested: tuple[bytes, ...] = ()) -> None:
+    def _put(
+        self, path: bytes, found_by: str, nested: tuple[bytes, ...] = (), *, named: bool = False
+    ) -> None:
         if path not in self.roots:
             root = _served(path, self.engine) or _unserved(path)
-            self.roots[path] = replace(root, found_by=found_by, nested=nested)
+            self.roots[path] = replace(root, found_by=found_by, nested=nested, named=named)
 
     def nothing(self) -> RootError:
         """Why there is no root at all: the refusal, where there was one, is worth most."""
@@ -179,22 +187,15 @@ class _Found:
     def _paired(self) -> Iterator[DataRoot]:
         """A containerd root that was named stands beside the data root that uses it, or alone.
 
-        Each is shown once: with the engine's own root, else with the first that claims it.
+        Each is shown once.
         """
         stores = [
             path
             for path, root in self.roots.items()
             if is_containerd_root(path) and not (root.engine_url or is_data_root(path))
         ]
-        taken: dict[bytes, bytes] = {}
         docker = [root for path, root in self.roots.items() if path not in stores]
-        for root in sorted(docker, key=lambda root: not root.engine_url):
-            own_machine = root.found_by != NAMED
-            found = containerd_of(root, self.engine, self.host, own_machine=own_machine)
-            if not found and root.image_store is ImageStore.CONTAINERD:
-                found = next((path for path in stores if path not in taken.values()), b"")
-            if found and found not in taken.values():
-                taken[root.path] = found
+        taken = self._taken(docker, stores)
         for path, root in self.roots.items():
             if path in taken:
                 namespace = namespace_of(root, self.engine)
@@ -203,6 +204,33 @@ class _Found:
                 yield root
             elif path not in taken.values():
                 yield replace(root, containerd=path)
+
+    def _taken(self, docker: Sequence[DataRoot], stores: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The containerd of each data root that has one, both by path.
+
+        Each goes to one alone; who gets none may have one of its own. One of ``stores``, which the
+        user named, goes to a root that finds none.
+        """
+        choices = {root.path: containerd_of(root, self.engine, self.host) for root in docker}
+        taken: dict[bytes, bytes] = {}
+        for found in dict.fromkeys(it.root for it in choices.values() if it.root):
+            claiming = [root for root in docker if choices[root.path].root == found]
+            claiming.sort(key=lambda root: bool(choices[root.path].own))
+            root = likeliest(claiming, found, self.engine)
+            taken[root.path] = found
+        for root in docker:
+            own = choices[root.path].own
+            if root.path not in taken and own and own not in taken.values():
+                taken[root.path] = own
+        for path, found in taken.items():
+            if found == choices[path].root:
+                self.problems += choices[path].doubt(path, set(taken.values()))
+        for root in sorted(docker, key=lambda root: not root.engine_url):
+            left = [path for path in stores if path not in taken.values()]
+            bare = not choices[root.path].root and root.image_store is ImageStore.CONTAINERD
+            if bare and left:
+                taken[root.path] = left[0]
+        return taken
 
 
 def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:

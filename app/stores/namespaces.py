@@ -19,6 +19,8 @@ _DOCKER_HUB = ("docker.io/library/", "docker.io/")
 #: Docker's container ids, and BuildKit's record ids.
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 RECORD_ID = re.compile(r"[0-9a-z]{25}")
+#: Ends the key of a snapshot, and the id of its lease, through which BuildKit only reads.
+VIEW = "-view"
 
 
 def container_owner(namespace: str, entry: ContainerEntry, state: str = "") -> Owner:

@@ -20,11 +20,10 @@ from app.stores.containerd_meta import Lease
 from app.stores.containers import ContainerRecord
 from app.stores.engine import EngineReading
 from app.stores.graphdriver import chain_ids
-from app.stores.namespaces import RECORD_ID, container_owner, image_owners, lease_owner
+from app.stores.namespaces import RECORD_ID, VIEW, container_owner, image_owners, lease_owner
 from app.stores.snapshot_mounts import Holder
 
 _CONTAINERS = re.compile(r"([0-9a-f]{64})(-init|-init-key)?")
-_VIEW = "-view"
 _BELOW = "it stands on this layer"
 
 
@@ -134,7 +133,7 @@ class _Disk:
                     if not claim.roles:
                         claim.roles.add(Role.BUILD_CACHE)
                     self._refer_below(name, owner, source)
-                view = self._key(snapshotter, key + _VIEW)
+                view = self._key(snapshotter, key + VIEW)
                 if view:
                     self._own(view, Role.BUILD_CACHE, owner, "this is a view that it is read by")
                     self.claims.of(view).say(source, f"record {record.id} has snapshot {key}")
@@ -171,10 +170,10 @@ class _Disk:
         claim = self.claims.of(name)
         says = f"lease {lease.id} of namespace {namespace} holds it"
         claim.say(self.reading.meta.source, says)
-        record = lease.id.removesuffix(_VIEW)
+        record = lease.id.removesuffix(VIEW)
         if namespace == self.own and not claim.owners and RECORD_ID.fullmatch(record):
             owner = Owner(Kind.BUILD_CACHE, record)
-            role = Role.IMAGE if key.startswith("sha256:") and _VIEW not in key else None
+            role = Role.IMAGE if key.startswith("sha256:") and VIEW not in key else None
             self._own(name, role or Role.BUILD_CACHE, owner, "its lease holds this snapshot")
         elif not any(lease.id.startswith(id_) for _, id_ in claim.users):
             owner = lease_owner(lease, namespace, self.own)

@@ -14,8 +14,16 @@ from dataclasses import dataclass
 from app.model import ImageStore, Kind, Role, Snapshot
 from app.stores.containerd import ContainerdReading
 from app.stores.containerd_meta import GC_ROOT
-from app.stores.namespaces import CONTAINER_ID
-from app.stores.verdict import CREATED, YOUNG, Question, Verdict, contradictory, differing
+from app.stores.namespaces import CONTAINER_ID, RECORD_ID, VIEW
+from app.stores.verdict import (
+    CREATED,
+    YOUNG,
+    Question,
+    Verdict,
+    contradictory,
+    differing,
+    perhaps_an_images,
+)
 
 #: How the note on what nobody holds ends.
 COLLECTED = "containerd removes it itself at its next collection"
@@ -66,6 +74,10 @@ def _inactive(asked: SnapshotQuestion) -> Verdict | None:
     root = asked.question.case.disk.root
     if root.image_store is not ImageStore.GRAPHDRIVER or asked.foreign:
         return None
+    if asked.question.case.live.points(asked.question.directory.name):
+        # Whoever mounted it uses this store, whatever this root's engine does.
+        words = f"the engine uses the {root.driver} driver, yet it is mounted: another may use it"
+        return _unknown(words)
     return Verdict(
         Role.INACTIVE,
         f"left in the containerd image store while the engine uses the {root.driver} driver; "
@@ -119,8 +131,21 @@ def _named(asked: SnapshotQuestion) -> Verdict | None:
     if Role.IMAGE in roles:
         return Verdict(Role.IMAGE) if question.owned(Kind.IMAGE) else None
     for role in roles:
-        return Verdict(role)
+        unseen = _unseen_images(asked) if role is Role.BUILD_CACHE else ""
+        return Verdict(role, perhaps_an_images(unseen))
     return None
+
+
+def _unseen_images(asked: SnapshotQuestion) -> str:
+    """The first source that may hide an image which holds this snapshot, or "".
+
+    An image holds none that goes by a record's id, and no view. The engine does not stand in for
+    the disk: it names one platform of each image, none of some.
+    """
+    key = asked.snapshot.key if asked.snapshot else ""
+    if RECORD_ID.fullmatch(key) or key.endswith(VIEW):
+        return ""
+    return next((it.source for it in asked.reading.problems if it.hides_owners), "")
 
 
 def _unnamed(asked: SnapshotQuestion) -> Verdict:
@@ -131,7 +156,7 @@ def _unnamed(asked: SnapshotQuestion) -> Verdict:
         if unseen := question.case.unseen():
             words = f"no image found that holds this layer, but {unseen} could not be read"
         return Verdict(Role.IMAGE, words)
-    if question.used(Kind.BUILD_CACHE):
+    if question.used(Kind.BUILD_CACHE) and not question.case.unseen():
         return Verdict(Role.BUILD_CACHE)
     return _unknown(next(_holders(asked)))
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from app.model import AS_LAST_SAVED, DataRoot
 from app.stores.containers import ALIVE, ContainerRecord, still_running
-from app.stores.discover import NAMED
 from app.stores.machine import sees_machine
 
 #: The state of a container whose process is gone though the engine saved it as alive.
@@ -26,15 +25,16 @@ def checked_states(
 
     A process that carries the container's id proves that it lives, and that this machine runs the
     containers of this root. That a process is missing proves something only where the root is this
-    machine's own: one that was not merely named by the user, who may have named a copy, or one of
-    whose containers is alive. Nor does it in a container that does not see the machine's processes.
+    machine's own: one that was not merely named by the user (``named``), who may have named a copy,
+    or one of whose containers is alive. Nor does it in a container that does not see the machine's
+    processes.
     """
     alive = {
         id_: still_running(record, proc)
         for id_, record in containers.items()
         if record.state in ALIVE
     }
-    own = any(alive.values()) or (root.found_by != NAMED and sees_machine(proc))
+    own = any(alive.values()) or (not root.named and sees_machine(proc))
     states = {id_: _state(containers[id_].state, alive[id_], own) for id_ in alive}
     return {
         id_: replace(record, state=states.get(id_, record.state))
@@ -44,7 +44,7 @@ def checked_states(
 
 def idle_state(root: DataRoot, proc: bytes = b"/proc") -> str:
     """The state of a container that has no live mount: in a copy, that proves nothing."""
-    return NOT_RUNNING if root.found_by != NAMED and sees_machine(proc) else ""
+    return NOT_RUNNING if not root.named and sees_machine(proc) else ""
 
 
 def _state(saved: str, alive: bool | None, own: bool) -> str:

@@ -218,7 +218,12 @@ def _named(question: Question) -> Verdict | None:
             f"layerdb names container {nameless[0]}, which has no readable config.v2.json",
         )
     unseen = question.case.unseen_images() if role is Role.BUILD_CACHE else ""
-    return Verdict(role, f"an image may hold it as well: {unseen} could not be read" * bool(unseen))
+    return Verdict(role, perhaps_an_images(unseen))
+
+
+def perhaps_an_images(unseen: str) -> str:
+    """The note on a cache record's layer while this source could not be read; "" without one."""
+    return f"an image may hold it as well: {unseen} could not be read" if unseen else ""
 
 
 def _image(question: Question) -> Verdict:

@@ -9,9 +9,13 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from tests.unit.containerd_files import BLOBS, META
+from tests.unit.store_files import DAMAGES
 from tests.unit.stub_engine import Behaviour, capture_routes, says
 
 ROOT = "var/lib/docker"
+#: The config of the image old:1 in the containerd capture.
+CONFIG_OF_OLD = "7fe504fc8931fc96a30793632985a913dc00730d08dab87636c8c83ff8712421"
 
 
 def copy(captures: Path, name: str, target: Path) -> Path:
@@ -74,6 +78,16 @@ def containerd_root(capture: Path) -> Path:
     return capture / "var/lib/containerd"
 
 
+def spoil_images(root: Path, what: str, damage: str) -> None:
+    """Damage what names the layers of images: meta.db, all contents, or the config of old:1."""
+    if what == "meta.db":
+        DAMAGES[damage](root / META)
+        return
+    for blob in (root / BLOBS).iterdir():
+        if what == "contents" or blob.name == CONFIG_OF_OLD:
+            DAMAGES[damage](blob)
+
+
 def containerd_routes(capture: Path, api: str = "1.56") -> dict[str, Behaviour]:
     """The captured answers as an engine gives them that speaks this API version at least.
 
@@ -86,8 +100,6 @@ def containerd_routes(capture: Path, api: str = "1.56") -> dict[str, Behaviour]:
     new = float(api.partition(".")[2]) >= 52
     info = json.loads((capture / "api/info.json").read_text())
     info["DockerRootDir"] = str(capture / ROOT)
-    # The capture's own, not one of the machine that runs the tests.
-    info["Containerd"]["Address"] = str(capture / "run/containerd.sock")
     if float(api.partition(".")[2]) < 46:
         routes["/version"] = says({**version, "ApiVersion": api, "MinAPIVersion": "1.24"})
         del info["Containerd"]

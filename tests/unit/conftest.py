@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from app import cli
 from app.demo import containers_story
 from app.demo.sample import build_sample
+from app.stores.discover import Discovery, discover
+from app.stores.engine import EngineInfo
+from tests.unit import captured
 from tests.unit.commands import Run
 
 
@@ -20,6 +25,18 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(containers_story, "CHECKPOINT_FOLDERS", 40)
         build_sample(root)
     return root
+
+
+@pytest.fixture
+def captured_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A captured host is a machine of its own: its containerd is not one of who runs the tests."""
+    inside = os.fsencode(captured.ROOT)
+
+    def on_it(roots: Sequence[bytes], engine: EngineInfo | None) -> Discovery:
+        tops = [root.removesuffix(inside) for root in roots if root.endswith(inside)]
+        return discover(roots, engine, *tops[:1])
+
+    monkeypatch.setattr("app.stores.survey.discover", on_it)
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ def answer(root: ContainerdRoot, docker: Path | None = None, after: float = LATE
         "named by --data-root",
         containerd=os.fsencode(root.path),
         namespace="moby" if docker else "",
+        named=True,
     )
     return assemble(read_disk(place), None, (), time.time() + after, "disk alone")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from app.model import DataRoot, ImageStore
-from app.stores.discover import NAMED, NoDataRoot, classify
+from app.stores.discover import NAMED, Discovery, NoDataRoot, classify
 from app.stores.survey import Request, survey
 from tests.unit.containerd_files import ContainerdRoot
 from tests.unit.test_discover import containerd_root as docker_root
-from tests.unit.test_discover import engine, find, overlay2_root
+from tests.unit.test_discover import dockerd, engine, find, overlay2_root
 
 ADDRESS = "/run/containerd/containerd.sock"
 
@@ -108,6 +108,17 @@ def test_a_named_copy_does_not_take_this_machines(tmp_path: Path) -> None:
     assert only(tmp_path, docker).containerd == b""
 
 
+def test_a_remapped_root_below_a_named_copy_does_not_take_this_machines(tmp_path: Path) -> None:
+    docker = docker_root(tmp_path / "copy/docker")
+    docker_root(docker / "100000.100000")
+    containerd(tmp_path / "var/lib/containerd")
+    config(tmp_path, 'root = "/data/ctd"')
+    containerd(tmp_path / "data/ctd")
+    assert [it.containerd for it in find(tmp_path, docker).roots] == [b"", b""]
+    beside = containerd(tmp_path / "copy/containerd")
+    assert {it.containerd for it in find(tmp_path, docker).roots} == {b"", os.fsencode(beside)}
+
+
 def test_an_empty_containerd_beside_overlay2_is_of_no_interest(tmp_path: Path) -> None:
     docker = overlay2_root(tmp_path / "docker")
     root = ContainerdRoot(tmp_path / "containerd")
@@ -146,6 +157,159 @@ def test_each_containerd_is_shown_once(tmp_path: Path) -> None:
     }
     served = next(it for it in roots if it.containerd)
     assert served.namespace == "moby-200000.200000"
+
+
+# --- whose it is, where there are several ---------------------------------------------------------
+
+
+def pairs(found: Discovery) -> dict[str, str]:
+    """The containerd of each data root."""
+    return {os.fsdecode(it.path): os.fsdecode(it.containerd) for it in found.roots}
+
+
+@pytest.mark.parametrize("address", ["/run/user/1000/docker/containerd/containerd.sock", ""])
+def test_a_rootless_engine_does_not_take_the_systems_containerd(
+    tmp_path: Path, address: str
+) -> None:
+    docker_root(tmp_path / "var/lib/docker")
+    containerd(tmp_path / "var/lib/containerd")
+    process(tmp_path, 7, "containerd")
+    rootless = overlay2_root(tmp_path / "home/ann/.local/share/docker")
+    info = engine(rootless, rootless=True, containerd=address.encode(), namespace="moby")
+    assert pairs(find(tmp_path, info=info)) == {str(rootless): ""}
+    own = containerd(rootless / "containerd/daemon")
+    assert pairs(find(tmp_path, info=info)) == {str(rootless): str(own)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a directory away")
+def test_a_root_of_another_user_does_not_take_the_systems_containerd(tmp_path: Path) -> None:
+    docker = overlay2_root(tmp_path / "var/lib/docker")
+    containerd(tmp_path / "var/lib/containerd")
+    process(tmp_path, 7, "containerd")
+    os.chown(docker, 1000, 1000)
+    assert only(tmp_path).containerd == b""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a directory away")
+def test_a_remapped_root_belongs_to_who_runs_its_engine(tmp_path: Path) -> None:
+    """Old engines gave it to the remapped user."""
+    remapped = docker_root(tmp_path / "var/lib/docker/100000.100000")
+    store = containerd(tmp_path / "var/lib/containerd")
+    os.chown(remapped, 100000, 100000)
+    assert pairs(find(tmp_path)) == {str(remapped): str(store)}
+
+
+@pytest.mark.parametrize("store", [ImageStore.CONTAINERD, ImageStore.GRAPHDRIVER])
+def test_the_engine_names_a_socket_and_no_other_containerd_is_its_own(
+    tmp_path: Path, store: ImageStore
+) -> None:
+    docker = overlay2_root(tmp_path / "var/lib/docker")
+    containerd(tmp_path / "var/lib/containerd")
+    config(tmp_path, 'root = "/data/ctd"')
+    containerd(tmp_path / "data/ctd")
+    says = {"image_store": store, "containerd": b"/run/other.sock"}
+    assert only(tmp_path, root=docker, **says).containerd == b""
+    own = containerd(docker / "containerd/daemon")
+    assert only(tmp_path, root=docker, **says).containerd == os.fsencode(own)
+    process(tmp_path, 7, "containerd", "--root=/moved", "--address=/run/other.sock")
+    moved = containerd(tmp_path / "moved")
+    assert only(tmp_path, root=docker, **says).containerd == os.fsencode(moved)
+
+
+@pytest.mark.parametrize("text", ["", '[grpc]\naddress = "/run/other.sock"'])
+def test_a_configuration_that_names_no_root_means_the_usual_one(tmp_path: Path, text: str) -> None:
+    docker = docker_root(tmp_path / "var/lib/docker")
+    usual = containerd(tmp_path / "var/lib/containerd")
+    config(tmp_path, text)
+    address = b"/run/other.sock" if text else ADDRESS.encode()
+    assert only(tmp_path, root=docker, containerd=address).containerd == os.fsencode(usual)
+    assert only(tmp_path, root=docker, containerd=b"/run/third.sock").containerd == b""
+
+
+def test_another_engines_own_containerd_is_not_taken(tmp_path: Path) -> None:
+    """Two engines on one machine, each with a containerd of its own, both asleep for us."""
+    first, second = docker_root(tmp_path / "one"), overlay2_root(tmp_path / "two")
+    own = containerd(first / "containerd/daemon")
+    process(tmp_path, 5, "containerd", "--root=/one/containerd/daemon")
+    dockerd(tmp_path, "--data-root=/two", pid=6)
+    dockerd(tmp_path, "--data-root=/one", pid=7)
+    assert pairs(find(tmp_path)) == {str(second): "", str(first): str(own)}
+
+
+@pytest.mark.parametrize("both_run", [True, False])
+def test_of_two_engines_each_has_its_containerd(tmp_path: Path, both_run: bool) -> None:
+    """The system's is the one of the engine that has none of its own, running or not."""
+    second, first = docker_root(tmp_path / "two"), docker_root(tmp_path / "var/lib/docker")
+    own, usual = (
+        containerd(second / "containerd/daemon"),
+        containerd(tmp_path / "var/lib/containerd"),
+    )
+    process(tmp_path, 4, "containerd")
+    if both_run:
+        process(tmp_path, 5, "containerd", "--root=/two/containerd/daemon")
+    dockerd(tmp_path, "--data-root=/two", pid=6)
+    dockerd(tmp_path, "--data-root=/var/lib/docker", pid=7)
+    found = find(tmp_path)
+    assert pairs(found) == {str(second): str(own), str(first): str(usual)}
+    assert found.problems == ()
+
+
+def test_a_remapped_root_has_the_containerd_and_not_the_older_tree(tmp_path: Path) -> None:
+    before = overlay2_root(tmp_path / "var/lib/docker")
+    remapped = docker_root(before / "100000.100000")
+    store = containerd(tmp_path / "var/lib/containerd")
+    assert pairs(find(tmp_path)) == {str(before): "", str(remapped): str(store)}
+
+
+def test_the_root_whose_namespace_has_snapshots_has_the_containerd(tmp_path: Path) -> None:
+    """Both went back to overlay2; the remapped one left snapshots."""
+    before = overlay2_root(tmp_path / "var/lib/docker")
+    remapped = overlay2_root(before / "100000.100000")
+    store = ContainerdRoot(tmp_path / "var/lib/containerd")
+    store.snapshot("something", namespace="moby-100000.100000")
+    store.write()
+    assert pairs(find(tmp_path)) == {str(before): "", str(remapped): str(store.path)}
+
+
+def test_the_running_containerd_is_believed_before_one_that_lies_where_they_usually_do(
+    tmp_path: Path,
+) -> None:
+    docker = docker_root(tmp_path / "var/lib/docker")
+    old = containerd(tmp_path / "var/lib/containerd")
+    moved, later = containerd(tmp_path / "data/ctd"), containerd(tmp_path / "data/later")
+    config(tmp_path, 'root = "/data/ctd"')
+    found = find(tmp_path)
+    assert pairs(found) == {str(docker): str(moved)}
+    (problem,) = found.problems
+    assert f"{moved} (named in /etc/containerd/config.toml) was taken" in problem.sentence
+    assert f"{old} (beside the data root) was not" in problem.sentence
+    process(tmp_path, 7, "containerd", "--root=/data/later")
+    found = find(tmp_path)
+    assert pairs(found) == {str(docker): str(later)}
+    (problem,) = found.problems
+    assert all(str(it) in problem.sentence for it in (moved, old, later))
+
+
+def test_a_containerd_that_works_for_others_alone_is_passed_over(tmp_path: Path) -> None:
+    docker = docker_root(tmp_path / "var/lib/docker")
+    usual = containerd(tmp_path / "var/lib/containerd")
+    kubernetes = ContainerdRoot(tmp_path / "k3s")
+    kubernetes.snapshot("something", namespace="k8s.io")
+    kubernetes.write()
+    process(tmp_path, 7, "containerd", "--root=/k3s")
+    found = find(tmp_path)
+    assert pairs(found) == {str(docker): str(usual)}
+    assert found.problems == ()
+
+
+def test_an_empty_containerd_left_behind_is_no_problem(tmp_path: Path) -> None:
+    docker = docker_root(tmp_path / "var/lib/docker")
+    ContainerdRoot(tmp_path / "var/lib/containerd").write()
+    moved = containerd(tmp_path / "data/ctd")
+    config(tmp_path, 'root = "/data/ctd"')
+    found = find(tmp_path)
+    assert pairs(found) == {str(docker): str(moved)}
+    assert found.problems == ()
 
 
 def test_a_machine_without_docker_shows_its_containerd(tmp_path: Path) -> None:

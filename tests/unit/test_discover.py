@@ -234,6 +234,13 @@ def test_remapped_roots_below_a_named_one_come_along(tmp_path: Path) -> None:
     assert "userns" in found.roots[1].found_by
 
 
+def test_what_lies_below_a_named_root_is_as_little_this_machines_as_that(tmp_path: Path) -> None:
+    root = overlay2_root(tmp_path / "var/lib/docker")
+    overlay2_root(root / "200000.200000")
+    assert [it.named for it in find(tmp_path, root).roots] == [True, True]
+    assert [it.named for it in find(tmp_path).roots] == [False, False]
+
+
 def test_a_root_with_nothing_but_a_remapped_one(tmp_path: Path) -> None:
     below = overlay2_root(tmp_path / "docker" / "200000.200000")
     assert paths(find(tmp_path, tmp_path / "docker")) == [below]

@@ -18,7 +18,7 @@ from app.demo.layout import add_directory, add_link
 from app.model import ImageStore, Kind, Layer, Role, Store
 from app.stores import disk as disk_module
 from app.stores.containers import read_containers
-from app.stores.discover import NAMED
+from app.stores.discover import discover
 from app.stores.disk import read_disk
 from app.stores.graphdriver import GraphdriverReading, read_graphdriver
 from app.stores.states import checked_states
@@ -329,15 +329,23 @@ def _proc(path: Path, pid: int, text: str) -> bytes:
     return bytes(path)
 
 
-@pytest.mark.parametrize("found_by", ["the default place", NAMED])
+@pytest.mark.parametrize("named", [False, True])
 def test_a_container_whose_process_lives_is_running(
-    small: SmallRoot, tmp_path: Path, found_by: str
+    small: SmallRoot, tmp_path: Path, named: bool
 ) -> None:
-    root = replace(small.data_root(), found_by=found_by)
+    root = replace(small.data_root(), named=named)
     containers, _ = read_containers(root.path)
     (record,) = containers.values()
     proc = _proc(tmp_path / "proc", record.pid, f"0::/system.slice/docker-{record.id}.scope\n")
     assert checked_states(containers, root, proc)[record.id].state == "running"
+
+
+def test_a_remapped_root_in_a_copy_tells_states_as_they_were_saved(tmp_path: Path) -> None:
+    copy = make_small_root(tmp_path / "docker")
+    make_small_root(copy.path / "100000.100000")
+    for root in discover([bytes(copy.path)], None).roots:
+        (record,) = read_disk(root).containers.values()
+        assert record.state == "running (as last saved)"
 
 
 @pytest.mark.parametrize("cgroup", ["", "0::/user.slice/shell.scope\n"])
@@ -350,7 +358,7 @@ def test_a_process_that_is_gone_or_somebody_elses_is_not_running(
     proc = _proc(tmp_path / "proc", record.pid if cgroup else 1, cgroup)
     assert checked_states(containers, root, proc)[record.id].state == "not running"
     # A root that the user named may be a copy: nobody knows what runs elsewhere.
-    copied = replace(root, found_by=NAMED)
+    copied = replace(root, named=True)
     assert checked_states(containers, copied, proc)[record.id].state == "running (as last saved)"
 
 
@@ -370,7 +378,7 @@ def test_in_a_container_that_sees_no_other_process_a_missing_one_proves_nothing(
 def test_one_living_container_proves_that_the_root_is_this_machines(
     small: SmallRoot, tmp_path: Path
 ) -> None:
-    root = replace(small.data_root(), found_by=NAMED)
+    root = replace(small.data_root(), named=True)
     containers, _ = read_containers(root.path)
     (record,) = containers.values()
     paused = replace(record, id=hex_id("other"), state="paused", pid=record.pid + 1)

@@ -18,12 +18,15 @@ from app.stores.lookup import lookup
 from app.stores.mounts import Mount, read_mountinfo
 from app.stores.survey import Request, survey
 from tests.unit import captured
+from tests.unit.captured import spoil_images
+from tests.unit.containerd_files import META
 from tests.unit.store_files import DAMAGES
 from tests.unit.stub_engine import StubEngine, says
 
+pytestmark = pytest.mark.usefixtures("captured_machine")
+
 APIS = ["1.44", "1.45", "1.46", "1.51", "1.52", "1.56"]
 SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs"
-META = "io.containerd.metadata.v1.bolt/meta.db"
 #: Which images contain which snapshot: by the manifests and configs of the capture, by hand.
 IMAGES = {
     1: ["app:1", "app:2", "base:1", "old:1", "registry.example.com/team/app:2"],
@@ -135,6 +138,26 @@ def test_a_database_that_cannot_be_read_leaves_nobodys_snapshots_unknown(
         if not layer.owners:
             assert layer.role is Role.UNKNOWN
             assert "could not be read" in layer.note
+
+
+@pytest.mark.parametrize("damage", ["missing", "pipe", "empty", "zeros"])
+@pytest.mark.parametrize("what", ["meta.db", "contents", "a config"])
+def test_an_image_that_cannot_be_read_may_still_hold_what_the_cache_has(
+    captures: Path, own_copy: Path, what: str, damage: str
+) -> None:
+    spoil_images(captured.containerd_root(own_copy), what, damage)
+    whole = store_of(captures / "containerd" / captured.ROOT).layers
+    layers = store_of(own_copy / captured.ROOT).layers
+    hit = [name for name in layers if layers[name].role is not whole[name].role]
+    assert hit
+    for name in hit:
+        layer = layers[name]
+        assert whole[name].role is Role.IMAGE
+        assert layer.role in (Role.UNKNOWN, Role.BUILD_CACHE)
+        assert "could not be read" in layer.note
+        assert not layer.note.startswith("an image") or layer.role is Role.BUILD_CACHE
+    # What goes by a record's id no image can hold.
+    assert not layers["snapshots/4"].note
 
 
 def test_containers_have_their_snapshots_volumes_and_logs(capture: Path) -> None:
@@ -252,6 +275,27 @@ def test_both_stores_on_one_host_are_shown_and_the_inactive_one_is_named(
     assert store_of(root).root.image_store is ImageStore.UNDECIDED
     units = {unit.path for unit in units_of(store, read_fence().points)}
     assert all(layer.path in units for layer in store.layers.values())
+
+
+def test_what_is_mounted_is_not_inactive(own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that works with overlay2 says nothing of a container that another one runs."""
+    mounts = _mounts(own_copy, prefix=str(own_copy))
+    monkeypatch.setattr("app.stores.survey.read_all", lambda: (mounts, ()))
+    routes = captured.containerd_routes(own_copy)
+    info = json.loads((own_copy / "api/info.json").read_text())
+    overlay2 = {
+        "Driver": "overlay2",
+        "DriverStatus": [],
+        "DockerRootDir": str(own_copy / captured.ROOT),
+    }
+    routes["/info"] = says({**info, **overlay2})
+    with StubEngine(routes) as engine:
+        layers = store_of(own_copy / captured.ROOT, engine.url).layers.values()
+    assert any(layer.mounts for layer in layers)
+    for layer in layers:
+        assert layer.role is (Role.UNKNOWN if layer.mounts else Role.INACTIVE)
+        assert layer.active == bool(layer.mounts)
+        assert "yet it is mounted" in layer.note or not layer.mounts
 
 
 # --- what nobody owns -----------------------------------------------------------------------------

@@ -34,8 +34,10 @@ from app.stores.survey import Request, Survey, survey
 from tests.unit import captured
 from tests.unit.containerd_files import SNAPSHOTTER, ContainerdRoot
 from tests.unit.proc_stub import bind, make_proc, overlay
-from tests.unit.stub_engine import StubEngine
+from tests.unit.stub_engine import StubEngine, says
 from tests.unit.test_discover import containerd_root as docker_root
+
+pytestmark = pytest.mark.usefixtures("captured_machine")
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 APIS = ["1.44", "1.51", "1.56"]
@@ -199,6 +201,31 @@ def test_a_build_record_goes_with_what_is_built_on_it(host: Host) -> None:
     assert host.plan("snapshots/6", found=found).steps == answer.steps
     view = overlay("/x", lowers=f"{host.layer(6)}/fs:{host.layer(4)}/fs")
     assert "mounted now" in host.plan("snapshots/4", (view,), found).refused_because
+
+
+@pytest.mark.parametrize("what", ["meta.db", "contents", "a config"])
+def test_the_cache_is_not_pruned_for_a_layer_that_an_unreadable_image_may_hold(
+    captures: Path, tmp_path: Path, what: str
+) -> None:
+    """Nor where the engine answers: of another platform's image it names no layer."""
+    place = captured.copy(captures, "containerd", tmp_path)
+    routes = captured.containerd_routes(place)
+    for asked in [it for it in routes if it.startswith("/images/sha256:")]:
+        routes[asked] = says({"message": "no such image"}, status=404)
+    with StubEngine(routes) as engine:
+        host = Host(place, engine.url)
+        images = {
+            name for name, it in host.survey().stores[0].layers.items() if it.role is Role.IMAGE
+        }
+        captured.spoil_images(host.containerd, what, "zeros")
+        for name in images:
+            answer = host.plan(name)
+            assert Action.PRUNE_CACHE not in [step.action for step in answer.steps]
+            assert answer.refused_because
+        assert {
+            it.role for name, it in host.survey().stores[0].layers.items() if name in images
+        } != {Role.IMAGE}
+        assert host.plan("snapshots/4").allowed
 
 
 @pytest.mark.parametrize("offline", [True, False])
