@@ -59,6 +59,7 @@ def plan_unreferenced(wish: Wish, world: World, layer: Layer) -> Plan:
         references=references,
         evidence=(*layer.evidence, *evidence(layer)),
         filesystem=world.path(_DRIVER),
+        takes=frozenset({(Kind.LAYER, layer.id)}),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from app.model import Evidence, Reference
+from app.model import Evidence, Kind, Reference
 
 
 class Subject(str, Enum):
@@ -131,8 +131,9 @@ class Plan:
     would have to go first. ``word`` is what to type for a typed confirmation. ``offers_volumes``
     are the anonymous volumes that could go with a container; ``ask_again`` is the sentence after
     which only a wish with ``insisted`` gives steps. ``filesystem`` is a path on the filesystem
-    whose free space is shown before and after. Strings come from containers: they are not safe to
-    draw (see :func:`app.text.safe`).
+    whose free space is shown before and after. ``takes`` is what is gone afterwards and may have
+    shared something with others, by kind and id: containers, images, cache records, layers.
+    Strings come from containers: they are not safe to draw (see :func:`app.text.safe`).
     """
 
     wish: Wish
@@ -150,6 +151,7 @@ class Plan:
     offers_volumes: tuple[str, ...] = ()
     ask_again: str = ""
     filesystem: bytes = b""
+    takes: frozenset[tuple[Kind, str]] = frozenset()
 
     @property
     def allowed(self) -> bool:

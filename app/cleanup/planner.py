@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.cleanup.aftermath import after
 from app.cleanup.cache import plan_cache
 from app.cleanup.containers import plan_container
 from app.cleanup.files import plan_file
@@ -80,13 +81,15 @@ def make_plan(
         return refused(wish, title, f"{where or 'it'} cannot be examined ({error.strerror})")
 
 
-def fresh_plan(wish: Wish, request: Request, measure: Measure = measured) -> Plan:
-    """The same in a world that is surveyed anew."""
+def fresh_plan(
+    wish: Wish, request: Request, measure: Measure = measured, *, before: Sequence[Plan] = ()
+) -> Plan:
+    """The same in a world that is surveyed anew, once the plans in ``before`` are carried out."""
     try:
         found = survey(request)
     except (RootError, EngineError) as error:
         return refused(wish, wish.id or os.fsdecode(wish.path), str(error))
-    return make_plan(wish, found, measure)
+    return make_plan(wish, after(found, before), measure)
 
 
 def _plan(wish: Wish, world: World) -> Plan:
