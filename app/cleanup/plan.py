@@ -66,9 +66,9 @@ class Place:
     """A file or directory as removal reaches it: from ``base`` down by ``names``, one at a time.
 
     ``base`` is an absolute path that no container can change (the data root, a mount point). It and
-    every name are opened without following symbolic links, on one device, never through a mount
-    point. ``device`` and ``inode`` (stat(2)) are those of the last; ``base_device`` and
-    ``base_inode`` those of ``base``. What is found there then must be the same.
+    every name are opened without following symbolic links; from it on, on one device, never
+    through a mount point. ``device`` and ``inode`` (stat(2)) are those of the last;
+    ``base_device`` and ``base_inode`` those of ``base``. What is found there then must be the same.
     """
 
     base: bytes

@@ -18,7 +18,7 @@ from app.cleanup.images import plan_image, plan_image_layer
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured
-from app.cleanup.places import Unreachable, reach, reach_in_root
+from app.cleanup.places import Unreachable, based, reach, reach_in_root
 from app.cleanup.plan import Plan, Subject, Wish
 from app.cleanup.snapshots import part_of_snapshot, refused_blob, refused_snapshot
 from app.cleanup.volumes import plan_inside, plan_volume
@@ -133,7 +133,8 @@ def _is_as_seen(wish: Wish, base: bytes, names: tuple[bytes, ...]) -> bool:
     mounted = names[0] == b"overlay2" and names[2:3] == (b"merged",)
     if (mounted or names[0] == b"rootfs") and len(names) > 3:
         # It was seen through the mount.
-        seen = reach(os.path.join(base, *names[:3]), names[3:]).status
+        top, below = based(base, names[:3])
+        seen = reach(os.path.join(top, *below), names[3:]).status
     else:
         seen = reach_in_root(base, names).status
     return (seen.st_dev, seen.st_ino) == (wish.device, wish.inode)
