@@ -86,6 +86,8 @@ class Step:
     ``ids``: the container, the image reference (a tag, or an id), the volume's name, or the cache
     records of one prune. ``place``: what is erased or truncated. ``link``: for ERASE_LAYER the
     ``l/`` link that goes first. ``force`` and ``volumes`` are the flags of a container's removal.
+    ``upper``: for what is erased through an overlay's mount, where its writable layer would have
+    the same; only what lies there gives something back.
     """
 
     action: Action
@@ -93,6 +95,7 @@ class Step:
     ids: tuple[str, ...] = ()
     place: Place | None = None
     link: Place | None = None
+    upper: bytes = b""
     force: bool = False
     volumes: bool = False
 
