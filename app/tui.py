@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from textual.app import App, SystemCommand
@@ -69,10 +69,10 @@ def removal_for(wish: Wish) -> Removal:
     It is imported when the first plan is asked for: the first frame does not wait for it.
     """
 
-    def plan(asked: Asked) -> Plan:
+    def plan(asked: Asked, before: Sequence[Plan] = ()) -> Plan:
         from app.cleanup.planner import fresh_plan  # noqa: PLC0415 - as said above
 
-        return fresh_plan(asked, wish.request)
+        return fresh_plan(asked, wish.request, before=before)
 
     def run(shown: Plan, progress: Progress) -> Outcome:
         from app.cleanup.engine_calls import EngineCalls  # noqa: PLC0415

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Subject, Wish
 from app.model import Kind, Reference
@@ -11,7 +13,7 @@ _LAYER = "062de95276b1b3241a6cd6f6cf28968e9726894afd0c36be1cea886908690539"
 _WEB = "ed891d8d10b667d82915a37e823aff63afc63d3a2bf4861b15c2eddad32f10fb"
 
 
-def plan(wish: Wish) -> Plan:
+def plan(wish: Wish, _before: Sequence[Plan]) -> Plan:
     """A container that runs, and an image that is needed."""
     return _container(wish) if wish.subject is Subject.CONTAINER else _image(wish)
 

@@ -63,6 +63,7 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
         references=references,
         evidence=layer.evidence,
         filesystem=world.filesystem((layer,)),
+        takes=frozenset({*keys, *((Kind.LAYER, it.id) for it in freed)}),
     )
 
 

@@ -101,7 +101,14 @@ def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Pla
         evidence=container.evidence,
         offers_volumes=tuple(volume.owner.id for volume in offered),
         filesystem=world.filesystem(world.layers(container.layers)),
+        takes=_takes(world, container),
     )
+
+
+def _takes(world: World, container: Container) -> frozenset[tuple[Kind, str]]:
+    me = (Kind.CONTAINER, container.owner.id)
+    kept = (layer.id for layer in held_only_by(world.store, {me}))
+    return frozenset({me, *((Kind.LAYER, name) for name in (*container.layers, *kept))})
 
 
 def _path(world: World, container: Container) -> bytes:

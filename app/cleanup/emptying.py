@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
-from app.cleanup.tally import Tally, reason
+from app.cleanup.tally import DEEPEST, Tally, reason
 from app.scan.descent import open_fenced
 
 #: Directories held open on the way down, two descriptors each.
@@ -57,6 +57,7 @@ class _Open:
 
     ``keep`` are names that stay; ``pending`` names of directories still to be entered, read from
     ``entries``; ``removed``: something went since the directory was read from its beginning.
+    ``own`` is what gives something back when it goes.
     """
 
     name: bytes
@@ -67,6 +68,7 @@ class _Open:
     entries: Iterator[os.DirEntry[str]] | None = None
     removed: bool = False
     rounds: int = 0
+    own: os.stat_result | None = None
 
     def read(self) -> Iterator[os.DirEntry[str]]:
         """The entries, from where the last look ended."""
@@ -143,6 +145,7 @@ class _Walk:
             if stat.S_ISDIR(status.st_mode):
                 here.pending.append(name)
                 return
+            own = self._own(status, name)
             os.unlink(name, dir_fd=here.descriptor)
         except FileNotFoundError:
             return
@@ -153,7 +156,7 @@ class _Walk:
             self._stay(here, name, error)
             return
         here.removed = True
-        self._tally.count(status, last_link=status.st_nlink <= 1)
+        self._tally.count(own)
 
     def _go_down(self, here: _Open, name: bytes) -> None:
         try:
@@ -171,6 +174,8 @@ class _Walk:
             below.close()
             self._stay(here, name, OSError(errno.EXDEV, ""))
             return
+        # Emptied through an overlay it is copied to the upper layer, where it was not before.
+        below.own = self._own(below.status, name)
         self._trail.append(below)
         if len(self._trail) > _OPEN:
             self._trail[-1 - _OPEN].close()
@@ -207,7 +212,7 @@ class _Walk:
                 self._tally.fail(self._path_of(here), reason(error))
         else:
             above.removed = True
-            self._tally.count(here.status, last_link=True)
+            self._tally.count(here.own)
         self._forget(here)
 
     def _leave_top(self, top: _Open) -> None:
@@ -242,6 +247,14 @@ class _Walk:
         self._tally.fail(self._path_of(here), why)
         self._tally.given_up = True
         return False
+
+    def _own(self, status: os.stat_result, name: bytes) -> os.stat_result | None:
+        """What gives something back of the entry ``name`` of where the walk is."""
+        if not self._tally.upper:
+            return status
+        # Deeper down there is nothing to be looked for, and a trail may be very long.
+        above = (it.name for it in self._trail[1 : DEEPEST + 2])
+        return self._tally.own(status, (*above, name))
 
     def _path_of(self, here: _Open) -> bytes:
         """Where it is, for people: of a deep one the first levels."""

@@ -13,13 +13,14 @@ from app.cleanup.tally import BLOCK, Erased, Tally, reason
 from app.scan.descent import open_fenced
 
 
-def erase(place: Place, progress: Progress) -> Erased:
+def erase(place: Place, progress: Progress, upper: bytes = b"") -> Erased:
     """Remove a file, or a directory with all that is in it. Raises Unreachable.
 
     What vanishes meanwhile is fine; what cannot be removed stays, with the directories above it,
-    and the rest goes on.
+    and the rest goes on. ``upper`` is where the writable layer has it, for what is removed through
+    an overlay's mount: only that counts.
     """
-    tally = Tally(progress)
+    tally = Tally(progress, upper)
     try:
         with reached(place) as target:
             progress.current = os.fsdecode(target.path)
@@ -75,9 +76,9 @@ def _remove(target: Reached, tally: Tally) -> bool:
     """Remove what was reached; whether nothing is left of it. Raises Unreachable."""
     if not stat.S_ISDIR(target.status.st_mode):
         return _unlink(target.name, target.parent, target.status, target.path, tally)
-    if not _empty(target, tally):
-        return False
-    return remove_directory(target, tally)
+    # Emptied through an overlay it is copied to the upper layer, where it was not before.
+    own = tally.own(target.status, ())
+    return _empty(target, tally) and remove_directory(target, tally, own)
 
 
 def _empty(target: Reached, tally: Tally) -> bool:
@@ -99,8 +100,11 @@ def _empty(target: Reached, tally: Tally) -> bool:
     return empty_directory(target.path, descriptor, frozenset(), tally)
 
 
-def remove_directory(target: Reached, tally: Tally) -> bool:
-    """Remove a directory that was reached and is empty; whether it is gone."""
+def remove_directory(target: Reached, tally: Tally, own: os.stat_result | None) -> bool:
+    """Remove a directory that was reached and is empty; whether it is gone.
+
+    ``own`` is what of it gives something back.
+    """
     try:
         os.rmdir(target.name, dir_fd=target.parent)
     except FileNotFoundError:
@@ -108,19 +112,20 @@ def remove_directory(target: Reached, tally: Tally) -> bool:
     except OSError as error:
         tally.fail(target.path, reason(error))
         return False
-    tally.count(target.status, last_link=True)
+    tally.count(own)
     return True
 
 
 def _unlink(name: bytes, parent: int, status: os.stat_result, path: bytes, tally: Tally) -> bool:
     try:
+        own = tally.own(status, ())
         os.unlink(name, dir_fd=parent)
     except FileNotFoundError:
         return True
     except OSError as error:
         tally.fail(path, reason(error))
         return False
-    tally.count(status, last_link=status.st_nlink <= 1)
+    tally.count(own)
     return True
 
 

@@ -26,7 +26,6 @@ from app.cleanup.tally import Erased
 #: Seconds between two looks whether somebody said stop while the engine is at work.
 _LOOK = 0.1
 _STOPPED = "Stopped before anything was removed."
-_ON_DISK = {Action.ERASE: erase, Action.TRUNCATE: truncate}
 _ENGINE = {
     Action.REMOVE_CONTAINER,
     Action.REMOVE_IMAGE,
@@ -158,7 +157,9 @@ class _Execution:
             raise Unreachable("A step without a place was not carried out. Look at it again.")
         if step.action is Action.ERASE_LAYER:
             return erase_layer(step.place, step.link, self._progress)
-        return _ON_DISK[step.action](step.place, self._progress)
+        if step.action is Action.TRUNCATE:
+            return truncate(step.place, self._progress)
+        return erase(step.place, self._progress, step.upper)
 
     # Through the engine.
 

@@ -215,7 +215,10 @@ class _Case:
         self, found: Reached, notes: list[str], evidence: Evidence, *, typed: bool, frees: Frees
     ) -> Plan:
         path = path_of(found.place)
-        step = Step(Action.ERASE, remove(path, directory=found.is_directory), place=found.place)
+        own = os.path.join(contents(self.layer), *self.names)
+        upper = own if self.world.uses(self.layer.id) else b""
+        command = remove(path, directory=found.is_directory)
+        step = Step(Action.ERASE, command, place=found.place, upper=upper)
         lost = "it is gone for good: nothing keeps a copy"
         if self.shows is not False:
             lost = "what the container changed in it is gone for good"

@@ -107,6 +107,12 @@ def _plan(
         references=references,
         evidence=evidence,
         filesystem=world.filesystem((place,) if place else ()),
+        takes=frozenset(
+            {
+                *((Kind.IMAGE, id_) for id_ in family.gone),
+                *((Kind.LAYER, it.id) for it in going),
+            }
+        ),
     )
 
 

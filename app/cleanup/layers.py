@@ -53,7 +53,7 @@ def _remove(target: Reached, directory: int, tally: Tally) -> bool:
     for name in _LAST:
         if not remove_entry(name, directory, os.path.join(target.path, name), tally):
             return False
-    return remove_directory(target, tally)
+    return remove_directory(target, tally, target.status)
 
 
 def _unlink(link: Place, name: bytes, tally: Tally) -> bool:

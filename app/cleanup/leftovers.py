@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,7 @@ def plan_unreferenced(wish: Wish, world: World, layer: Layer) -> Plan:
         references=references,
         evidence=(*layer.evidence, *evidence(layer)),
         filesystem=world.path(_DRIVER),
+        takes=frozenset({(Kind.LAYER, layer.id)}),
     )
 
 
@@ -161,8 +163,8 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
     try:
         found = reach_in_root(world.path(), place)
         age = world.now - newest_below(path_of(found.place))
-    except (Gone, FileNotFoundError):
-        return refused(wish, title, "it is not there (any more)")
+    except (Gone, OSError) as error:
+        return refused(wish, title, *_unseen(error))
     if age < YOUNG:
         why = "it changed within the last hour: a download, load or build may be writing it"
         return refused(wish, title, why, "wait an hour, then ask again")
@@ -187,3 +189,13 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
         ),
         filesystem=world.path("tmp"),
     )
+
+
+def _unseen(error: Gone | OSError) -> Doubt:
+    """Why nobody can tell how old it is. Raises what is odd."""
+    if isinstance(error, Gone | FileNotFoundError):
+        return "it is not there (any more)", ""
+    if error.errno == errno.ENAMETOOLONG:
+        why = "its directories are too deep to be looked through"
+        return why, "restart the engine: it empties tmp by itself"
+    raise error

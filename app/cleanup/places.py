@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.cleanup.plan import Place
-from app.cleanup.reach import ROOT_OF_PROCESS, path_of
+from app.cleanup.reach import open_base, path_of
 from app.scan.descent import open_fenced
 from app.stores.mounts import read_own
 
@@ -81,9 +81,8 @@ def reach(base: bytes, names: Sequence[bytes]) -> Reached:
 
 
 def _opened_base(base: bytes) -> int:
-    entered = base + b"/." if ROOT_OF_PROCESS.fullmatch(base) else base
     try:
-        return os.open(entered, _DIRECTORY)
+        return open_base(base)
     except OSError as error:
         raise _unreachable(error, base) from error
 
@@ -113,13 +112,21 @@ def _crossing(path: bytes) -> Unreachable:
 def reach_in_root(root: bytes, names: Sequence[bytes]) -> Reached:
     """The place at ``names`` below the data root.
 
+    Raises Unreachable, Gone.
+    """
+    return reach(*based(root, names))
+
+
+def based(root: bytes, names: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
+    """The base of what lies at ``names`` below the data root, and the names from there on.
+
     The first name may be a link or a mount point that the administrator made (``overlay2`` on a
-    disk of its own); then that is the base. Raises Unreachable, Gone.
+    disk of its own); then that is the base.
     """
     first = os.path.join(root, names[0]) if names else root
     if len(names) > 1 and _set_apart(first):
-        return reach(os.path.realpath(first), names[1:])
-    return reach(root, names)
+        return os.path.realpath(first), names[1:]
+    return root, names
 
 
 def _set_apart(directory: bytes) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from app.model import Evidence, Reference
+from app.model import Evidence, Kind, Reference
 
 
 class Subject(str, Enum):
@@ -66,9 +66,9 @@ class Place:
     """A file or directory as removal reaches it: from ``base`` down by ``names``, one at a time.
 
     ``base`` is an absolute path that no container can change (the data root, a mount point). It and
-    every name are opened without following symbolic links, on one device, never through a mount
-    point. ``device`` and ``inode`` (stat(2)) are those of the last; ``base_device`` and
-    ``base_inode`` those of ``base``. What is found there then must be the same.
+    every name are opened without following symbolic links; from it on, on one device, never
+    through a mount point. ``device`` and ``inode`` (stat(2)) are those of the last;
+    ``base_device`` and ``base_inode`` those of ``base``. What is found there then must be the same.
     """
 
     base: bytes
@@ -86,6 +86,8 @@ class Step:
     ``ids``: the container, the image reference (a tag, or an id), the volume's name, or the cache
     records of one prune. ``place``: what is erased or truncated. ``link``: for ERASE_LAYER the
     ``l/`` link that goes first. ``force`` and ``volumes`` are the flags of a container's removal.
+    ``upper``: for what is erased through an overlay's mount, where its writable layer would have
+    the same; only what lies there gives something back.
     """
 
     action: Action
@@ -93,6 +95,7 @@ class Step:
     ids: tuple[str, ...] = ()
     place: Place | None = None
     link: Place | None = None
+    upper: bytes = b""
     force: bool = False
     volumes: bool = False
 
@@ -131,8 +134,9 @@ class Plan:
     would have to go first. ``word`` is what to type for a typed confirmation. ``offers_volumes``
     are the anonymous volumes that could go with a container; ``ask_again`` is the sentence after
     which only a wish with ``insisted`` gives steps. ``filesystem`` is a path on the filesystem
-    whose free space is shown before and after. Strings come from containers: they are not safe to
-    draw (see :func:`app.text.safe`).
+    whose free space is shown before and after. ``takes`` is what is gone afterwards and may have
+    shared something with others, by kind and id: containers, images, cache records, layers.
+    Strings come from containers: they are not safe to draw (see :func:`app.text.safe`).
     """
 
     wish: Wish
@@ -150,6 +154,7 @@ class Plan:
     offers_volumes: tuple[str, ...] = ()
     ask_again: str = ""
     filesystem: bytes = b""
+    takes: frozenset[tuple[Kind, str]] = frozenset()
 
     @property
     def allowed(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.cleanup.aftermath import after
 from app.cleanup.cache import plan_cache
 from app.cleanup.containers import plan_container
 from app.cleanup.files import plan_file
@@ -17,7 +18,7 @@ from app.cleanup.images import plan_image, plan_image_layer
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
-from app.cleanup.places import Unreachable, reach, reach_in_root
+from app.cleanup.places import Unreachable, based, reach, reach_in_root
 from app.cleanup.plan import Plan, Subject, Wish
 from app.cleanup.snapshots import part_of_snapshot, refused_blob, refused_snapshot
 from app.cleanup.volumes import plan_inside, plan_volume
@@ -80,13 +81,15 @@ def make_plan(
         return refused(wish, title, f"{where or 'it'} cannot be examined ({error.strerror})")
 
 
-def fresh_plan(wish: Wish, request: Request, measure: Measure = measured) -> Plan:
-    """The same in a world that is surveyed anew."""
+def fresh_plan(
+    wish: Wish, request: Request, measure: Measure = measured, *, before: Sequence[Plan] = ()
+) -> Plan:
+    """The same in a world that is surveyed anew, once the plans in ``before`` are carried out."""
     try:
         found = survey(request)
     except (RootError, EngineError) as error:
         return refused(wish, wish.id or os.fsdecode(wish.path), str(error))
-    return make_plan(wish, found, measure)
+    return make_plan(wish, after(found, before), measure)
 
 
 def _plan(wish: Wish, world: World) -> Plan:
@@ -130,7 +133,8 @@ def _is_as_seen(wish: Wish, base: bytes, names: tuple[bytes, ...]) -> bool:
     mounted = names[0] == b"overlay2" and names[2:3] == (b"merged",)
     if (mounted or names[0] == b"rootfs") and len(names) > 3:
         # It was seen through the mount.
-        seen = reach(os.path.join(base, *names[:3]), names[3:]).status
+        top, below = based(base, names[:3])
+        seen = reach(os.path.join(top, *below), names[3:]).status
     else:
         seen = reach_in_root(base, names).status
     return (seen.st_dev, seen.st_ino) == (wish.device, wish.inode)

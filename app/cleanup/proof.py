@@ -8,10 +8,12 @@ an engine works here that was not heard. One that cannot be read is a reason to 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 
 from app.cleanup.world import Doubt, World
 from app.model import Evidence, Layer
+from app.scan.descent import open_directory
 from app.stores.files import Damage, Folder
 
 #: What is younger than this may be in the making (seconds).
@@ -142,16 +144,28 @@ def _newest(directory: bytes) -> float:
 def newest_below(path: bytes) -> float:
     """When anything at or below ``path`` was last written or made (unix seconds).
 
-    By ctime as well: what is unpacked carries the times of its archive. Raises OSError.
+    By ctime as well: what is unpacked carries the times of its archive. Raises OSError, of these
+    ENAMETOOLONG where directories lie deeper than a path can tell.
     """
     status = os.lstat(path)
     newest = max(status.st_mtime, status.st_ctime)
-    if os.path.isdir(path) and not os.path.islink(path):
-        with os.scandir(path) as entries:
+    pending = [path] if stat.S_ISDIR(status.st_mode) else []
+    while pending:
+        newest = max(newest, _newest_in(pending.pop(), pending))
+    return newest
+
+
+def _newest_in(directory: bytes, pending: list[bytes]) -> float:
+    """The same of what is in one directory; the directories in it come to ``pending``."""
+    newest = 0.0
+    descriptor = open_directory(directory)
+    try:
+        with os.scandir(descriptor) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    newest = max(newest, newest_below(entry.path))
-                else:
-                    about = entry.stat(follow_symlinks=False)
-                    newest = max(newest, about.st_mtime, about.st_ctime)
+                about = entry.stat(follow_symlinks=False)
+                newest = max(newest, about.st_mtime, about.st_ctime)
+                if stat.S_ISDIR(about.st_mode):
+                    pending.append(os.path.join(directory, os.fsencode(entry.name)))
+    finally:
+        os.close(descriptor)
     return newest

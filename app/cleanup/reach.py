@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from app.cleanup.plan import Place
-from app.scan.descent import open_fenced, open_path
+from app.scan.descent import open_directory, open_fenced, open_straight
 
 #: The one magic link that is followed: the root of a running container, as the kernel keeps it.
 ROOT_OF_PROCESS = re.compile(rb"/proc/[0-9]+/root")
@@ -43,6 +43,13 @@ def path_of(place: Place) -> bytes:
     return os.path.join(place.base, *place.names)
 
 
+def open_base(base: bytes) -> int:
+    """A descriptor of the directory that a place begins at. Raises OSError, ValueError."""
+    if ROOT_OF_PROCESS.fullmatch(base):
+        return open_directory(base + b"/.")
+    return open_straight(base)
+
+
 @contextmanager
 def reached(place: Place) -> Iterator[Reached]:
     """Open the way to a place and keep it open.
@@ -71,7 +78,7 @@ def _base(place: Place, opened: ExitStack) -> int:
     if not place.names or not base.startswith(b"/") or os.path.normpath(base) != base:
         raise Unreachable(_sentence(base, "a plan must name something below a whole path"))
     try:
-        descriptor = open_path(base + b"/." if ROOT_OF_PROCESS.fullmatch(base) else base)
+        descriptor = open_base(base)
     except (OSError, ValueError) as error:
         raise Unreachable(_sentence(base, _why(error))) from error
     opened.callback(os.close, descriptor)

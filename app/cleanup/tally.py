@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.cleanup.outcome import Progress
@@ -12,6 +14,8 @@ from app.cleanup.plan import Frees
 #: So many entries that cannot be removed end it: the whole tree is of that kind.
 _MOST_LEFT = 10_000
 _MOST_SENTENCES = 20
+#: Levels that a path can have (PATH_MAX is 4096, linux/limits.h).
+DEEPEST = 2048
 BLOCK = 512  # the unit of st_blocks (stat(3type))
 
 
@@ -19,8 +23,8 @@ BLOCK = 512  # the unit of st_blocks (stat(3type))
 class Erased:
     """What came of one removal.
 
-    ``removed`` counts what was removed and has no other hard link: allocated bytes and inodes. Who
-    holds a file open cannot be known, nor which files of an overlay lie in an image below it.
+    ``removed`` counts what was removed and has no other hard link: allocated bytes and inodes; of
+    an overlay what its writable layer had. Who holds a file open cannot be known.
     ``complete``: nothing is left of it. ``stopped``: the user said stop. ``left`` is the number of
     entries that could not be removed, ``sentences`` the first of them with the reason; ``gone``:
     it was not there any more.
@@ -36,9 +40,13 @@ class Erased:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts one removal, here and for whoever looks at the progress."""
+    """Counts one removal, here and for whoever looks at the progress.
+
+    ``upper`` is where the writable layer of an overlay has what is removed through its mount.
+    """
 
     progress: Progress
+    upper: bytes = b""
     freed_bytes: int = 0
     freed_inodes: int = 0
     left: int = 0
@@ -50,11 +58,26 @@ class Tally:
         """Whether nobody said stop, and there is a point in going on."""
         return not (self.progress.stopped or self.given_up)
 
-    def count(self, status: os.stat_result, last_link: bool) -> None:
-        """An entry went; ``last_link``: and its inode with it."""
+    def own(self, status: os.stat_result, names: Sequence[bytes]) -> os.stat_result | None:
+        """Of an entry that will go, what gives something back: itself, unless it is an overlay's.
+
+        Then what its writable layer has at ``names`` (from the top of the removal on): None where
+        the entry lies in a lower layer alone, which keeps it, or too deep to be looked for.
+        """
+        if not self.upper:
+            return status
+        if len(names) > DEEPEST:
+            return None
+        try:
+            return os.lstat(os.path.join(self.upper, *names))
+        except OSError:
+            return None
+
+    def count(self, own: os.stat_result | None) -> None:
+        """An entry went, of which this gives something back: a file's last link, a directory."""
         self.progress.entries += 1
-        if last_link:
-            self.add(status.st_blocks * BLOCK, 1)
+        if own and (stat.S_ISDIR(own.st_mode) or own.st_nlink <= 1):
+            self.add(own.st_blocks * BLOCK, 1)
 
     def add(self, size: int, inodes: int) -> None:
         """Count what was given back."""

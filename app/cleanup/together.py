@@ -1,16 +1,24 @@
-"""Several plans as one question: what will be carried out, what stays, and what a yes takes."""
+"""Several plans as one question: what will be carried out, what stays, and what a yes takes.
+
+The plans of one question are carried out one after the other, so each is made for the world that
+those before it leave behind (:mod:`app.cleanup.aftermath`).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from app.cleanup.plan import Action, Confirmation, Frees, Place, Plan, Subject
+from app.cleanup.plan import Action, Confirmation, Frees, Place, Plan, Subject, Wish
+from app.model import Kind
 
 #: These remove all that lies at their path, and what they remove leaves nothing but files.
 _WHOLE = frozenset(Action) - {Action.TRUNCATE}
 _FILES = frozenset({Action.ERASE, Action.TRUNCATE})
+
+#: Plans a wish in the world that these plans leave behind.
+Replan = Callable[[Wish, Sequence[Plan]], Plan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +74,32 @@ def together(plans: Iterable[Plan]) -> Together:
     """Sort plans into those to carry out, those that stay, and those that another one covers."""
     checked = [_checked(plan) for plan in plans]
     possible = [plan for plan in checked if not plan.refused_because]
-    covered: set[int] = set()
-    for at in range(len(possible)):
-        others = (other for other in range(len(possible)) if other != at and other not in covered)
-        if any(_covers(possible, other, at) for other in others):
-            covered.add(at)
+    covered = _covered(possible)
     return Together(
         tuple(plan for at, plan in enumerate(possible) if at not in covered),
         tuple(plan for plan in checked if plan.refused_because),
         tuple(plan for at, plan in enumerate(possible) if at in covered),
     )
+
+
+def one_after_another(plans: Sequence[Plan], again: Replan) -> tuple[Plan, ...]:
+    """The same plans, each as it will be once those before it have been carried out.
+
+    So what several of them share counts once, and none of them is stopped for what one before it
+    did. What is refused by itself stays refused.
+    """
+    possible = [at for at, plan in enumerate(plans) if not _checked(plan).refused_because]
+    covered = {possible[at] for at in _covered([plans[at] for at in possible])}
+    found, before = list(plans), list[Plan]()
+    for at in possible:
+        if at in covered:
+            continue
+        # What takes nothing that could be shared (a file, a volume) is the same in any order.
+        if plans[at].takes and any(plan.takes for plan in before):
+            found[at] = again(plans[at].wish, tuple(before))
+        if not _checked(found[at]).refused_because:
+            before.append(found[at])
+    return tuple(found)
 
 
 def _checked(plan: Plan) -> Plan:
@@ -87,6 +111,16 @@ def _checked(plan: Plan) -> Plan:
     if plan.confirmation is Confirmation.TYPED and not plan.word.strip():
         return replace(plan, refused_because="It has to be confirmed by a word, and there is none.")
     return plan
+
+
+def _covered(plans: Sequence[Plan]) -> set[int]:
+    """Which of these allowed plans need nothing of their own, for another one does it all."""
+    covered: set[int] = set()
+    for at in range(len(plans)):
+        others = (other for other in range(len(plans)) if other != at and other not in covered)
+        if any(_covers(plans, other, at) for other in others):
+            covered.add(at)
+    return covered
 
 
 def _covers(plans: Sequence[Plan], outer: int, inner: int) -> bool:
@@ -101,7 +135,7 @@ def _covers(plans: Sequence[Plan], outer: int, inner: int) -> bool:
     # Only files go with what they lie in: what the engine knows of a container does not.
     if not whole or not all(step.action in _FILES for step in other.steps):
         return False
-    return _is_inside(other, one) or _places_inside(other, one)
+    return _is_inside(other, one) or _places_inside(other, one) or _is_of(other, one)
 
 
 def _deeds(plan: Plan) -> set[tuple[object, ...]]:
@@ -110,6 +144,12 @@ def _deeds(plan: Plan) -> set[tuple[object, ...]]:
         deeds |= {(step.action, id_) for id_ in step.ids}
         deeds |= {(step.action, step.place.base, step.place.names)} if step.place else set()
     return deeds
+
+
+def _is_of(inner: Plan, outer: Plan) -> bool:
+    """Whether files go with their container: they name no other one than their own."""
+    removed = {id_ for it in outer.steps if it.action is Action.REMOVE_CONTAINER for id_ in it.ids}
+    return any(it.kind is Kind.CONTAINER and it.id in removed for it in inner.references)
 
 
 def _is_inside(inner: Plan, outer: Plan) -> bool:

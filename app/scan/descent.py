@@ -39,6 +39,25 @@ def open_path(path: bytes) -> int:
     return descriptor
 
 
+def open_straight(path: bytes) -> int:
+    """A descriptor (O_PATH) of the directory at a whole path, through no symbolic link at all.
+
+    Name by name, across mounts, however long it is: whoever owns a directory on the way cannot
+    lead elsewhere by swapping a name for a link. Raises OSError, ENOTDIR where one is a link.
+    """
+    if not path.startswith(b"/"):
+        raise ValueError(f"no whole path: {path!r}")
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(b"/", flags)
+    for name in filter(None, path.split(b"/")):
+        above = descriptor
+        try:
+            descriptor = os.open(name, flags, dir_fd=above)
+        finally:
+            os.close(above)
+    return descriptor
+
+
 def _steps(path: bytes) -> list[bytes]:
     steps = [b""]
     for name in filter(None, path.split(b"/")):

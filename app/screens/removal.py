@@ -22,12 +22,13 @@ from app.text import short_id
 class Removal:
     """The two calls of the cleanup room that the screens make.
 
-    ``plan`` looks at the world anew and changes nothing. ``run`` carries a plan out, after it has
-    looked again; it counts in ``Progress`` and stops when told to there. Both take their time and
-    are called in threads.
+    ``plan`` looks at the world anew and changes nothing; the plans with the wish are those that
+    will have been carried out before. ``run`` carries a plan out, after it has looked again; it
+    counts in ``Progress`` and stops when told to there. Both take their time and are called in
+    threads.
     """
 
-    plan: Callable[[Wish], Plan]
+    plan: Callable[[Wish, Sequence[Plan]], Plan]
     run: Callable[[Plan, Progress], Outcome]
 
 
@@ -89,10 +90,10 @@ def _insisting(wishes: Sequence[Wish], plans: Sequence[Plan]) -> tuple[Wish, ...
     )
 
 
-def _plan(removal: Removal, wish: Wish) -> Plan:
+def _plan(removal: Removal, wish: Wish, before: Sequence[Plan]) -> Plan:
     """A plan in any case; an error of the planner's own is a refusal, never a crash."""
     try:
-        return removal.plan(wish)
+        return removal.plan(wish, before)
     except Exception as error:
         why = f"It could not be found out what refers to it: {_words(error)}."
         return Plan(wish, _title(wish), wish.path, why, "Press R, and try again.")

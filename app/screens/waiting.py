@@ -13,6 +13,7 @@ from textual.containers import Vertical
 
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Plan, Wish
+from app.cleanup.together import Replan, one_after_another
 from app.screens.modal import Modal
 from app.screens.plan_words import progress_sections
 from app.screens.threads import in_thread
@@ -30,11 +31,12 @@ class LookingScreen(Modal[tuple[Plan, ...] | None]):
         Binding("escape,ctrl+c", "cancel", "Cancel", show=False, priority=True)
     ]
 
-    def __init__(self, plan: Callable[[Wish], Plan], wishes: Sequence[Wish]) -> None:
+    def __init__(self, plan: Replan, wishes: Sequence[Wish]) -> None:
         super().__init__()
         self._plan = plan
         self._wishes = tuple(wishes)
         self._plans: list[Plan] = []
+        self._found: tuple[Plan, ...] | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as frame:
@@ -50,15 +52,19 @@ class LookingScreen(Modal[tuple[Plan, ...] | None]):
     async def _look(self) -> None:
         # Looking changes nothing, so that one who will not wait need not.
         for wish in self._wishes:
-            self._plans.append(await in_thread(partial(self._plan, wish), abandoned=True))
+            self._plans.append(await in_thread(partial(self._plan, wish, ()), abandoned=True))
+        ordered = partial(one_after_another, self._plans, self._plan)
+        self._found = await in_thread(ordered, abandoned=True)
         self._show()
 
     def _show(self) -> None:
         done, total = len(self._plans), len(self._wishes)
-        if done == total:
-            self.answer(tuple(self._plans))
+        if self._found is not None:
+            self.answer(self._found)
             return
         words = f"{done + 1} of {total}" if total > 1 else "names, mounts, sizes"
+        if done == total > 1:
+            words = "what they share"
         self.query_one(DetailsPane).show(
             [Section("looking at what refers to it...", [Line("", words)])]
         )

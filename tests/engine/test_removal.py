@@ -6,19 +6,21 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from app.cleanup.aftermath import after
 from app.cleanup.engine_calls import EngineCalls
 from app.cleanup.execute import execute
 from app.cleanup.journal import Journal
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Action, Plan, Subject, Wish
 from app.cleanup.planner import make_plan, wish_for
+from app.cleanup.together import one_after_another, together
 from app.model import Kind, Role, Store
 from app.stores.survey import Request, survey
 from tests.engine import archive, scenario
@@ -78,9 +80,9 @@ class Host:
         root = bytes(self.engine.data)
         return Wish(subject, root, id=id_, anonymous_volumes=anonymous_volumes)
 
-    def plan(self, wish: Wish | Path) -> Plan:
-        """A fresh plan."""
-        found = survey(self._request())
+    def plan(self, wish: Wish | Path, before: Sequence[Plan] = ()) -> Plan:
+        """A fresh plan, for when these others have been carried out."""
+        found = after(survey(self._request()), before)
         if isinstance(wish, Path):
             (wish,) = wish_for(bytes(wish), found)
         with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +90,10 @@ class Host:
 
     def carry_out(self, wish: Wish | Path) -> Outcome:
         """Plan it, confirm it, do it; it must be allowed, and it must succeed."""
-        shown = self.plan(wish)
+        return self.do(self.plan(wish))
+
+    def do(self, shown: Plan) -> Outcome:
+        """Carry out a plan that was confirmed; it must be allowed, and it must succeed."""
         assert shown.allowed, shown.refused_because
         calls = EngineCalls(self.engine.url, patience=60, timeout=5, recovery=5)
         done = execute(shown, partial(self.plan, shown.wish), calls, Progress(), Journal(None))
@@ -207,6 +212,32 @@ def test_images_and_their_layers(host: Host) -> None:
     # The layer below stays: an image that has containers stands on it.
     base = next(it.layers[0] for it in host.store().images if BASE in it.owner.tags)
     assert host.refused(host.engine.overlay2 / base)
+
+
+def test_marked_things_that_share_something_go_in_one_go(host: Host) -> None:
+    common = f"FROM {BASE}\nRUN seq 1 90000 > /common\n"
+    names = ("acme/one:1", "acme/other:1")
+    for name in names:
+        host.keep_image(name, dockerfile=f"{common}RUN echo {name} > /own")
+    ids = [host.engine.docker("inspect", "-f", "{{.Id}}", name) for name in names]
+    first = host.run("first", "exec sleep 1000000")
+    create = ("create", "--network=container:first", BASE, "true")
+    second = host.engine.docker(*create)
+    before = set(host.listing())
+    wishes = [host.wish(Subject.IMAGE, id_) for id_ in ids]
+    wishes += [host.wish(Subject.CONTAINER, id_) for id_ in (second, first)]
+    alone = [host.plan(wish) for wish in wishes]
+    question = together(one_after_another(alone, host.plan))
+    assert len(question.plans) == 4
+    # The image that both were built from has lost its last child then, and its layer goes.
+    more = question.frees.bytes - together(alone).frees.bytes
+    assert 500_000 < more < 1_000_000
+    promised = {it for plan in question.plans for it in plan.takes if it[0] is Kind.LAYER}
+    for plan in question.plans:
+        host.do(plan)
+    gone = {(Kind.LAYER, name) for name in before - set(host.listing())}
+    assert gone >= promised
+    assert len([it for it in gone if it in promised]) == 7
 
 
 def test_build_cache_records(host: Host) -> None:

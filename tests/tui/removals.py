@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -113,18 +113,22 @@ def done(plan: Plan, progress: Progress) -> Outcome:
 
 @dataclass
 class Room:
-    """What the screens asked for and what was carried out; ``gate`` holds a call until set."""
+    """What the screens asked for and what was carried out.
+
+    ``later`` plans what comes after other plans.
+    """
 
     plan: Callable[[Wish], Plan] = made_up
     run: Callable[[Plan, Progress], Outcome] = done
+    later: Callable[[Wish, Sequence[Plan]], Plan] = lambda wish, _before: made_up(wish)
     wishes: list[Wish] = field(default_factory=list)
     ran: list[Plan] = field(default_factory=list)
 
     @property
     def removal(self) -> Removal:
-        def plan(wish: Wish) -> Plan:
+        def plan(wish: Wish, before: Sequence[Plan]) -> Plan:
             self.wishes.append(wish)
-            return self.plan(wish)
+            return self.later(wish, before) if before else self.plan(wish)
 
         def run(plan: Plan, progress: Progress) -> Outcome:
             self.ran.append(plan)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ from textual.widgets import Input
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Frees, Plan, Subject, Wish
 from app.demo.layout import add_directory, make_root
+from app.model import Kind
 from app.screens.explore import ExploreScreen
 from app.screens.waiting import RunningScreen
 from tests.tui.explorer import NARROW, Explorer
@@ -168,6 +169,28 @@ async def test_several_words_are_typed_one_after_the_other(sample: Path) -> None
         it.app.screen.query_one(Input).value = f"{first} {second}"
         await it.pilot.pause()
         assert not button(it, "delete").disabled
+
+
+async def test_the_next_one_is_planned_as_it_is_once_the_first_is_gone(sample: Path) -> None:
+    def plan(asked: Wish) -> Plan:
+        return replace(volume_plan(asked), takes=frozenset({(Kind.LAYER, asked.id)}))
+
+    def later(asked: Wish, before: Sequence[Plan]) -> Plan:
+        assert [it.wish for it in before] == room.wishes[:1]
+        return replace(plan(asked), frees=Frees(5 << 30, 1_000))
+
+    room = Room(plan, later=later)
+    async with removing(sample, room) as it:
+        await it.go_to("elk")
+        await it.press("space", "space")
+        await ask(it)
+        assert "8.0 GiB, 2,234 inodes, the sum of these" in await whole(it)
+        await focus(it, "delete")
+        await it.press("enter")
+        await it.until(lambda: "promised" in it.text)
+        await it.press("escape")
+        await back(it)
+    assert [it.frees.bytes >> 30 for it in room.ran] == [3, 5]
 
 
 async def test_the_first_failure_leaves_the_rest_untouched(sample: Path) -> None:

@@ -477,6 +477,31 @@ def test_through_a_live_overlay_files_go_from_the_upper_and_the_lower_stays(root
         assert {b"lower/dir/from-below", b"lower/both"} <= entries(disk)
 
 
+def test_through_a_live_overlay_only_what_its_upper_layer_has_counts(root: bytes) -> None:
+    deep = b"/".join([b"d"] * 100)
+    for name in (
+        *(b"lower/only", b"lower/dir/from-below", b"lower/both", b"lower/tree/a/b"),
+        *(b"upper/dir/from-above", b"upper/both", b"upper/new/" + deep + b"/file"),
+    ):
+        put(root + b"/" + name, b"x" * 9000)
+    for name in (b"work", b"merged"):
+        os.mkdir(root + b"/" + name)
+    options = b"lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work" % (root, root, root)
+    with mounted("-t", "overlay", "-o", options, "overlay", root + b"/merged") as done:
+        if not done:
+            pytest.skip("no overlay can be mounted here")
+        for name, least in ((b"only", 0), (b"tree", 0), (b"dir", 1), (b"both", 1), (b"new", 101)):
+            upper, progress = root + b"/upper/" + name, Progress()
+            expected = freed_by(upper) if least else (0, 0)
+            assert expected[1] >= least
+            gone = erase(place(root + b"/merged", name), progress, upper)
+            assert gone.complete
+            assert (gone.removed.bytes, gone.removed.inodes) == expected
+            assert (progress.bytes, progress.inodes) == expected
+            assert progress.entries > 0
+    assert {b"lower/only", b"lower/tree/a/b", b"lower/dir/from-below"} <= entries(root)
+
+
 def test_an_overlay_without_one_inode_space_works_too(root: bytes) -> None:
     """Its files are on other devices than its directories: xino off, layers on two file systems."""
     for name in (b"lower", b"over"):

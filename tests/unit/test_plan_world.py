@@ -13,12 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
+from app.cleanup.erase import erase
 from app.cleanup.measure import frees, measured
 from app.cleanup.open_files import read_open_files
+from app.cleanup.outcome import Progress
 from app.cleanup.places import Gone, Unreachable, path_of, reach, reach_in_root
+from app.cleanup.reach import Unreachable as NotReached
+from app.cleanup.reach import reached
 from app.cleanup.shell import docker, quoted
+from app.scan.descent import open_straight
 from app.stores.hints import Host, serving
 from tests.unit.proc_stub import PID, make_proc
+from tests.unit.removals import place
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -68,6 +74,44 @@ def test_a_link_is_a_place_but_never_a_way(tmp_path: Path) -> None:
         reach(bytes(tmp_path), (b"real", b"nothing"))
 
 
+def test_no_link_leads_to_the_base_either(tmp_path: Path) -> None:
+    for name in ("home/share/docker/overlay2", "elsewhere/docker/overlay2"):
+        (tmp_path / name / "abc").mkdir(parents=True)
+    base, names = bytes(tmp_path / "home/share/docker"), (b"overlay2", b"abc")
+    found = reach(base, names).place
+    # Whoever owns a directory above the data root may swap it at any moment.
+    (tmp_path / "home/share").rename(tmp_path / "home/old")
+    (tmp_path / "home/share").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Unreachable, match="leads through"):
+        reach(base, names)
+    (tmp_path / "elsewhere/docker").rename(tmp_path / "elsewhere/other")
+    (tmp_path / "home/old/docker").rename(tmp_path / "elsewhere/docker")
+    # Even where what lies behind the link is the very same directory.
+    with pytest.raises(NotReached, match="not touched"), reached(found):
+        pass
+
+
+@pytest.mark.parametrize("levels", [3, 3000])
+def test_a_base_is_opened_however_long_its_path_is(tmp_path: Path, levels: int) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("a", dir_fd=descriptor)
+        below = os.open("a", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    opened = open_straight(bytes(tmp_path) + b"/a" * levels)
+    assert os.path.samestat(os.fstat(opened), os.fstat(descriptor))
+    os.close(opened)
+    os.close(descriptor)
+    assert erase(place(tmp_path, "a"), Progress()).complete
+
+
+def test_the_root_of_a_process_is_a_base() -> None:
+    found = reach(b"/proc/%d/root" % os.getpid(), (b"etc", b"passwd")).place
+    with reached(found) as target:
+        assert os.path.samestat(target.status, os.stat("/etc/passwd"))
+
+
 @pytest.mark.parametrize("odd", [(), (b"..",), (b"a", b"."), (b"",), (b"a/b",), (b"a\0",)])
 def test_no_way_leads_out_of_the_base(tmp_path: Path, odd: tuple[bytes, ...]) -> None:
     with pytest.raises(Unreachable):
@@ -104,9 +148,9 @@ def bound(tmp_path: Path) -> Iterator[Path]:
 
 @AS_ROOT
 def test_no_way_leads_through_a_mount_of_the_same_device(bound: Path) -> None:
-    for place in ((b"in", b"point", b"deep"), (b"in", b"point"), (b"in", b"file")):
+    for way in ((b"in", b"point", b"deep"), (b"in", b"point"), (b"in", b"file")):
         with pytest.raises(Unreachable, match="mount point"):
-            reach(bytes(bound), place)
+            reach(bytes(bound), way)
     assert reach_in_root(bytes(bound / "in"), (b"point", b"deep")).place.base == bytes(
         bound / "in/point"
     )
@@ -218,8 +262,8 @@ def test_an_engine_of_another_root_does_not_count(tmp_path: Path) -> None:
 def layers(tmp_path: Path) -> tuple[Path, Path, Path]:
     """An upper layer and two beneath."""
     made = tuple(tmp_path / name for name in ("upper", "middle", "base"))
-    for place in made:
-        (place / "dir/sub").mkdir(parents=True)
+    for layer in made:
+        (layer / "dir/sub").mkdir(parents=True)
     (made[2] / "dir/sub/file").touch()
     return made[0], made[1], made[2]
 

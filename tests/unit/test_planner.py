@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from app.cleanup.erase import erase
+from app.cleanup.outcome import Progress
 from app.cleanup.plan import Action, Confirmation, Plan, Subject, Wish, changes
 from app.cleanup.planner import fresh_plan, make_plan, wish_for
 from app.demo.containers import write_log
@@ -21,6 +23,7 @@ from app.demo.volumes import add_volume
 from app.model import Kind, Layer, Owner, Problem, Reference, Role, Store
 from app.stores.request import Request, Survey
 from tests.unit.proc_stub import bind, make_proc, overlay
+from tests.unit.removals import place
 from tests.unit.small_root import SmallRoot, make_small_root
 
 
@@ -308,6 +311,34 @@ def test_old_temporary_files_go(root: SmallRoot) -> None:
     assert answer.allowed, answer.refused_because
     assert answer.frees.inodes == 3
     assert "itself" in plan(root, place / "deep", later=4000).instead
+
+
+def nested(top: Path, levels: int, name: str) -> None:
+    """Directories in one another below ``top``, however long the path of the last one is."""
+    descriptor = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=descriptor)
+        below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+
+
+def test_a_deep_temporary_directory_goes_or_is_refused(root: SmallRoot) -> None:
+    deep, deeper = root.path / "tmp/deep", root.path / "tmp/deeper"
+    deep.mkdir(parents=True)
+    deeper.mkdir()
+    nested(deep, 1300, "a")
+    nested(deeper, 1300, "abcdef")
+    assert "within the last hour" in plan(root, deep).refused_because
+    answer = plan(root, deep, later=4000)
+    assert answer.allowed, answer.refused_because
+    assert answer.frees.inodes == 1301
+    refused = plan(root, deeper, later=4000)
+    assert "too deep" in refused.refused_because
+    assert "restart the engine" in refused.instead
+    for top in (deep, deeper):
+        assert erase(place(root.path, "tmp", top.name), Progress()).complete
 
 
 def test_an_open_temporary_file_stays(root: SmallRoot) -> None:

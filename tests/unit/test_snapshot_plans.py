@@ -424,6 +424,8 @@ def test_a_file_of_a_running_container_goes_through_its_mount(live: tuple[Host, 
     hidden = plan(point / "theirs", insisted=True)
     assert hidden.steps[0].place
     assert hidden.steps[0].place.base == bytes(point)
+    # Only what the snapshot itself has there gives something back.
+    assert hidden.steps[0].upper.endswith(b"/fs/" + hidden.steps[0].place.names[-1])
 
 
 @AS_ROOT
