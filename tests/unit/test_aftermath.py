@@ -34,7 +34,7 @@ DRIVER = "image/overlay2"
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
     """A data root that no engine of this machine serves, with no mounts and no processes."""
-    monkeypatch.setattr("app.cleanup.proof.serving", lambda _host, _root: [])
+    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
     make_proc(tmp_path / "proc", (), ())
     return make_small_root(tmp_path / "docker")
 
