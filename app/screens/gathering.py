@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from rich.text import Text
 from textual import on, work
 from textual.screen import Screen
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
@@ -29,6 +29,7 @@ from app.screens import work as background
 from app.screens.findings import Findings
 from app.screens.measuring import Measuring
 from app.screens.messages import CameOrWent, Failed, HeadroomRead, Marked, Surveyed
+from app.screens.threads import in_thread
 from app.screens.watching import Watch
 from app.screens.wish import Wish
 from app.text import safe
@@ -94,18 +95,26 @@ class GatheringScreen(Screen[None]):
 
     # --- names ----------------------------------------------------------------------------------
 
-    @work(thread=True, exclusive=True, group="survey")
-    def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
-        if all_anew:
-            self._measuring.kept.forget()
-        worker = get_current_worker()
-        background.survey(
-            self._wish.request,
-            self._measuring.kept,
-            self.post_message,
-            lambda: worker.is_cancelled,
-            at_once,
-        )
+    def _look(self, look: Callable[[], object], group: str, *, exclusive: bool = False) -> None:
+        """Look at something in a thread. Nothing is changed there, so who leaves does not wait."""
+
+        async def work() -> None:
+            await in_thread(look, abandoned=True)
+
+        _: Worker[None] = self.run_worker(work, group=group, exclusive=exclusive)
+
+    @work(exclusive=True, group="survey")
+    async def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
+        worker, kept = get_current_worker(), self._measuring.kept
+
+        def survey() -> None:
+            if all_anew:
+                kept.forget()
+            background.survey(
+                self._wish.request, kept, self.post_message, lambda: worker.is_cancelled, at_once
+            )
+
+        await in_thread(survey, abandoned=True)
 
     @on(Surveyed)
     def _take_names(self, message: Surveyed) -> None:
@@ -156,10 +165,10 @@ class GatheringScreen(Screen[None]):
         if self._measuring.paths and self._watch.due(time.monotonic()):
             self._measuring.look_again()
 
-    @work(thread=True, exclusive=True, group="others")
     def _look_for_others(self) -> None:
         stores, known = self._findings.stores, self._measuring.paths
-        background.look_for_others(stores, known, self.post_message)
+        look = partial(background.look_for_others, stores, known, self.post_message)
+        self._look(look, "others", exclusive=True)
 
     @on(CameOrWent)
     def _name_the_others(self) -> None:
@@ -168,14 +177,14 @@ class GatheringScreen(Screen[None]):
             self._start_survey(at_once=False)
 
     def _keep(self, measured: tuple[Entry, ...]) -> None:
-        """Keep what was measured, in a thread."""
+        """Keep what was measured, in a thread that is waited for: it writes."""
         work = partial(background.keep, self._measuring.kept, measured, self._measuring.paths)
         self.run_worker(work, thread=True, group="keep")
 
-    @work(thread=True, exclusive=True, group="headroom")
     def _look_at_headroom(self) -> None:
         if self._findings.stores:
-            background.read_headroom(self._findings.stores, self.post_message)
+            look = partial(background.read_headroom, self._findings.stores, self.post_message)
+            self._look(look, "headroom", exclusive=True)
 
     @on(HeadroomRead)
     def _take_headroom(self, message: HeadroomRead) -> None:
@@ -189,8 +198,7 @@ class GatheringScreen(Screen[None]):
         """List a directory in a thread; :meth:`_take_entries` hears of it."""
         result = self._outline.figures.results.get(place.unit)
         read = partial(read_level, place, result, self._measuring.fence, self._outline.order)
-        work = partial(background.list_place, read, self.post_message)
-        self.run_worker(work, thread=True, group="list")
+        self._look(partial(background.list_place, read, self.post_message), "list")
 
     # --- the keys -------------------------------------------------------------------------------
 
@@ -204,8 +212,7 @@ class GatheringScreen(Screen[None]):
     def _measure(self, units: Sequence[bytes]) -> None:
         """Measure again, as soon as it is known which of these units are the same."""
         marked = self._measuring.ask(units)
-        work = partial(background.mark, marked, self.post_message)
-        self.run_worker(work, thread=True, group="mark")
+        self._look(partial(background.mark, marked, self.post_message), "mark")
 
     @on(Marked)
     def _measure_again(self, message: Marked) -> None:

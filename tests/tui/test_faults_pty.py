@@ -1,12 +1,16 @@
-"""Errors of whodiff's own, on a real pseudo-terminal."""
+"""Errors of whodiff's own and disks that do not answer, on a real pseudo-terminal."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.tui.pty import Terminal
+
+QUICKLY = 10.0  # seconds, on a busy machine too
+
 
 def explorer(root: Path, fault: str, **environ: str) -> Terminal:
     options = ["--data-root", str(root), "--offline", "--no-mouse", "--no-cache"]
@@ -50,3 +54,29 @@ def test_a_pipe_that_breaks_is_no_reader_that_has_seen_enough(sample: Path) -> N
         it.press("r")
         assert it.end() == 2
     assert "Broken pipe" in afterwards(it)
+
+
+def test_who_quits_does_not_wait_for_names(sample: Path) -> None:
+    with explorer(sample, "slow-survey") as it:
+        it.until(lambda: "reading names; q quits" in it.text)
+        begun = time.monotonic()
+        it.press("q")
+        assert it.end() == 0
+    assert time.monotonic() - begun < QUICKLY
+    assert "Traceback" not in afterwards(it)
+
+
+def test_who_quits_does_not_wait_for_a_directory_that_is_being_listed(sample: Path) -> None:
+    with explorer(sample, "slow-listing") as it:
+        it.until(lambda: "scanned" in it.text)
+        it.press("\r")
+        it.until(lambda: "containers (" not in it.cursor)
+        it.press("\r")
+        it.until(lambda: "layer" in it.cursor)
+        it.press("\r")
+        it.until(lambda: "▾" in it.cursor or "layer" in it.cursor)
+        begun = time.monotonic()
+        it.press("q")
+        assert it.end() == 0
+    assert time.monotonic() - begun < QUICKLY
+    assert "Traceback" not in afterwards(it)
