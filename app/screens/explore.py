@@ -228,7 +228,7 @@ class ExploreScreen(GatheringScreen):
         measuring, findings = self._measuring, self._findings
         if self._reveal and self._reveal.ended and self._reveal.key == self._tree.cursor_key:
             status.update_progress(*lost_words(self._reveal.path), busy=False)
-        elif measuring.news is None:
+        elif measuring.news is None or measuring.renewing:
             status.update_progress("reading names; q quits")
         elif self._watch.on and (measuring.watching or not measuring.active):
             growth = self._outline.growths.of(measuring.paths)
@@ -407,9 +407,10 @@ class ExploreScreen(GatheringScreen):
             self._removing = False
         if begun:
             self._outline.marks.clear()
-            self._removed = tuple(path for thing in things for path in _places_of(thing))
+            removed = tuple(path for thing in things for path in _places_of(thing))
+            self._removed = (*self._removed, *removed)
             if all(outcome.done for outcome in begun):
-                self._outline.close_removed(self._removed)
+                self._outline.close_removed(removed)
             self._show_rows()
             self._tell(*outcome_sentences(begun))
             self._look_at_headroom()

@@ -32,6 +32,7 @@ from app.screens.messages import CameOrWent, Failed, HeadroomRead, Marked, Surve
 from app.screens.threads import in_thread
 from app.screens.watching import Watch
 from app.screens.wish import Wish
+from app.screens.words import NO_ROW, NOT_MEASURED, READING, failed_words
 from app.text import safe
 
 POLL = 0.1  # seconds between two looks at the scan
@@ -76,6 +77,10 @@ class GatheringScreen(Screen[None]):
         """What goes on has changed."""
         raise NotImplementedError
 
+    def _tell(self, *sentences: str) -> None:
+        """Answer in the status line; the longest way to say it comes first."""
+        raise NotImplementedError
+
     def _show_headings(self) -> None:
         """The columns or their order have changed."""
         raise NotImplementedError
@@ -91,7 +96,12 @@ class GatheringScreen(Screen[None]):
     @property
     def busy(self) -> bool:
         """Whether names or figures are still on their way."""
-        return self._measuring.news is None or self._measuring.active or self._findings.asking
+        return self._reading or self._measuring.active or self._findings.asking
+
+    @property
+    def _reading(self) -> bool:
+        """Whether names are read that decide what is measured."""
+        return self._measuring.news is None or self._measuring.renewing
 
     # --- names ----------------------------------------------------------------------------------
 
@@ -118,7 +128,7 @@ class GatheringScreen(Screen[None]):
 
     @on(Surveyed)
     def _take_names(self, message: Surveyed) -> None:
-        self._findings.survey = message.survey
+        self._findings.survey, self._findings.failure = message.survey, ""
         self._measuring.ask_for(inodes=self._outline.order.column is Column.INODES)
         self._measuring.want(message.units, message.marks)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
@@ -139,7 +149,14 @@ class GatheringScreen(Screen[None]):
 
     @on(Failed)
     def _give_up(self, message: Failed) -> None:
-        self.app.exit(return_code=2, message=Text(f"whodiff: {safe(message.sentence)}"))
+        """Leave when there is nothing to show; else go on with the names and figures there are."""
+        if self._findings.survey is None:
+            self.app.exit(return_code=2, message=Text(f"whodiff: {safe(message.sentence)}"))
+            return
+        self._findings.failure = message.sentence
+        self._measuring.not_renewed()
+        self._tell(*failed_words(message.sentence))
+        self._show_status()
 
     # --- figures --------------------------------------------------------------------------------
 
@@ -205,9 +222,14 @@ class GatheringScreen(Screen[None]):
     def action_rescan(self) -> None:
         """Measure the row's units again, but for image layers that are the same."""
         thing = self._thing()
-        if thing is None:
-            return
-        self._measure(thing.node.draft.units)
+        if self._reading:
+            self._tell(*READING)
+        elif thing is None:
+            self._tell(*NO_ROW)
+        elif not self._measuring.knows(thing.node.draft.units):
+            self._tell(*NOT_MEASURED)
+        else:
+            self._measure(thing.node.draft.units)
 
     def _measure(self, units: Sequence[bytes]) -> None:
         """Measure again, as soon as it is known which of these units are the same."""
@@ -216,7 +238,8 @@ class GatheringScreen(Screen[None]):
 
     @on(Marked)
     def _measure_again(self, message: Marked) -> None:
-        self._measuring.again(message.marks)
+        if not self._measuring.again(message.marks):
+            return
         tally = self._measuring.tally
         if tally.kept and not tally.walked:
             self.notify(
@@ -243,11 +266,17 @@ class GatheringScreen(Screen[None]):
 
     def action_stop_scan(self) -> None:
         """Stop measuring; what was found stays, marked as a lower bound."""
+        if not self.stop():
+            self.notify("Nothing is being measured. q quits.", markup=False)
+
+    def stop(self) -> bool:
+        """End the scan and the watch; whether there was anything to end."""
         watched = self._watch.on
         if watched:
             self.action_watch()
-        if not self._measuring.stop() and not watched:
-            self.notify("Nothing is being measured. q quits.", markup=False)
+        stopped = self._measuring.stop()
+        self._show_status()
+        return stopped or watched
 
 
 def _collect_garbage_again() -> None:
