@@ -372,8 +372,8 @@ class ExploreScreen(GatheringScreen):
         if thing is None:
             return
         wish = wish_for_row(thing)
-        if isinstance(wish, str):
-            self._tell(wish)
+        if isinstance(wish, tuple):
+            self._tell(*wish)
             return
         self._outline.marks.toggle(thing)
         self._show_rows()
@@ -384,9 +384,9 @@ class ExploreScreen(GatheringScreen):
         cursor = self._thing()
         things = tuple(self._outline.marks) or ((cursor,) if cursor else ())
         wishes = [wish_for_row(thing) for thing in things]
-        refusal = next((wish for wish in wishes if isinstance(wish, str)), "")
+        refusal = next((wish for wish in wishes if isinstance(wish, tuple)), ())
         if refusal:
-            self._tell(refusal)
+            self._tell(*refusal)
         elif things and not self._removing:
             self._removing = True
             self._remove(things)
@@ -394,7 +394,7 @@ class ExploreScreen(GatheringScreen):
     @work
     async def _remove(self, things: Sequence[Thing]) -> None:
         """Look, ask, do; then bring the tree up to date."""
-        wishes = [wish for wish in map(wish_for_row, things) if not isinstance(wish, str)]
+        wishes = [wish for wish in map(wish_for_row, things) if not isinstance(wish, tuple)]
         try:
             begun = await remove(
                 self.app,

@@ -18,7 +18,7 @@ from app.screens.explore import ExploreScreen
 from app.screens.messages import Failed, Surveyed
 from app.screens.waiting import RunningScreen
 from app.stores.request import Request
-from tests.tui.explorer import Explorer, exploring, wish
+from tests.tui.explorer import NARROW, Explorer, exploring, wish
 from tests.tui.removals import Room, erase_for_real, until_stopped
 from tests.tui.removing import BOTH_SIZES, ask, back, focus, removing
 
@@ -272,3 +272,18 @@ async def test_ctrl_c_while_names_are_read_again_measures_nothing_anew(
         await it.pilot.pause(0.3)
         await it.at_rest()
         assert it.inodes("unknown (") < 100
+
+
+# --- what a narrow screen says --------------------------------------------------------------------
+
+
+async def test_answers_are_whole_sentences_at_forty_columns(sample: Path) -> None:
+    async with exploring(wish(sample), (40, 24)) as it:
+        await it.press("home")
+        for key in ("d", "space"):
+            await it.press(key)
+            assert status(it).startswith(" group: open it  ")
+            assert "1 problem (press E)" in status(it)
+        await it.pilot.resize_terminal(*NARROW)
+        await it.pilot.pause(0.2)
+        assert "choose what is to go. " in status(it)
