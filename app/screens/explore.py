@@ -17,6 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, Input
 
 from app.inventory import HotRow
+from app.outline.opened import Anchor
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Thing
 from app.outline.reveal import Reveal
@@ -67,7 +68,7 @@ class ExploreScreen(GatheringScreen):
         self._removing = False
         self._details_timer: Timer | None = None
         self._notice_timer: Timer | None = None
-        self._row_before_filter: int | None = None
+        self._before_filter: Anchor | None = None
         self._reveal: Reveal | None = None
 
     def compose(self) -> ComposeResult:
@@ -115,10 +116,13 @@ class ExploreScreen(GatheringScreen):
     @on(UsageTree.Toggled)
     def _toggle(self, message: UsageTree.Toggled) -> None:
         self._reveal = None
-        if self._outline.is_open(message.key):
-            self._outline.close(message.key)
+        key = self._key_of(message.anchor)
+        if key is None:
+            return
+        if self._outline.is_open(key):
+            self._outline.close(key)
         else:
-            place = self._outline.open(message.key)
+            place = self._outline.open(key)
             if place:
                 self._list(place)
         self._show_rows()
@@ -126,13 +130,20 @@ class ExploreScreen(GatheringScreen):
     @on(UsageTree.Left)
     def _leave(self, message: UsageTree.Left) -> None:
         self._reveal = None
-        if self._outline.is_open(message.key):
-            self._outline.close(message.key)
+        key = self._key_of(message.anchor)
+        if key is None:
+            return
+        if self._outline.is_open(key):
+            self._outline.close(key)
             self._show_rows()
             return
-        parent = self._outline.parent_of(message.key)
+        parent = self._outline.parent_of(key)
         if parent is not None:
             self._tree.move_to(parent)
+
+    def _key_of(self, anchor: object) -> int | None:
+        """Where a row is that was remembered: a new listing may have come since."""
+        return self._outline.key_of(anchor) if isinstance(anchor, Anchor) else None
 
     @on(Listed)
     def _take_entries(self, message: Listed) -> None:
@@ -275,11 +286,13 @@ class ExploreScreen(GatheringScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """A slash among the filter's words is one of them."""
-        return action != "filter" or not self.query_one(FilterLine).is_open
+        line = self.query_one(FilterLine)
+        return action != "filter" or not (line.is_open and self.focused is line)
 
     def action_filter(self) -> None:
         """Open the filter line."""
-        self._row_before_filter = self._tree.cursor_key
+        key = self._tree.cursor_key
+        self._before_filter = self._outline.anchor(key) if key is not None else None
         self.query_one(FilterLine).open()
 
     @on(Input.Changed)
@@ -292,7 +305,8 @@ class ExploreScreen(GatheringScreen):
     @on(FilterLine.Dropped)
     def _drop_filter(self) -> None:
         """Back to where the cursor was before."""
-        self._show_all(self._row_before_filter)
+        before = self._key_of(self._before_filter)
+        self._show_all(self._tree.cursor_key if before is None else before)
 
     def action_clear_filter(self) -> None:
         """Show every row again, and where among them the cursor is; or else drop the marks."""
