@@ -10,6 +10,7 @@ from functools import partial
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 from textual.worker import WorkerFailed
 
 from app import __version__
@@ -52,6 +53,19 @@ class WhodiffApp(App[int]):
     def action_command_palette(self) -> None:
         """Search all commands; the toolkit's own invitation to do so is no ASCII."""
         self.push_screen(CommandPalette(placeholder="Search for commands"))
+
+    def search_themes(self) -> None:
+        """Search the themes, by an invitation that is ASCII too."""
+        self.push_screen(CommandPalette([ThemeProvider], placeholder="Search for themes"))
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C on the pages that have no meaning of their own for it: what it means below them.
+
+        The toolkit would say with which key to quit.
+        """
+        explorer = self.screen_stack[0]
+        if isinstance(explorer, ExploreScreen) and not explorer.stop():
+            self.notify("Nothing is being measured. Ctrl+Q quits.", markup=False)
 
     def _handle_exception(self, error: Exception) -> None:
         """Leave; who started the explorer says why, as of any other command (app.cli).
