@@ -9,7 +9,7 @@ import pytest
 
 from tests.tui.pty import Terminal
 
-QUICKLY = 10.0  # seconds, on a busy machine too
+QUICKLY = 60.0  # seconds; on a busy machine a start and an end take many
 
 
 def explorer(root: Path, fault: str, **environ: str) -> Terminal:
@@ -74,7 +74,7 @@ def test_who_quits_does_not_wait_for_a_directory_that_is_being_listed(sample: Pa
         it.press("\r")
         it.until(lambda: "layer" in it.cursor)
         it.press("\r")
-        it.until(lambda: "▾" in it.cursor or "layer" in it.cursor)
+        it.until(lambda: "▾" in it.cursor)
         begun = time.monotonic()
         it.press("q")
         assert it.end() == 0
