@@ -17,14 +17,20 @@ _SUBJECTS = {
 # Why a row is no wish, the longest way to say it first: the last one fits 40 columns.
 _GROUP = (
     "{} is a group: open it, and choose what is to go.",
-    "It is a group: open it, and choose what is to go.",
+    "{} is a group: open it, and choose.",
+    "It is a group: open it, and choose.",
     "group: open it",
 )
-_FILES = ("These are single files: open the row, and choose one.", "open it: files")
-_OWN = ("Docker's own files stay: without them the engine loses its data.", "Docker's own")
+_FILES = ("These are single files: open the row, and choose one.", "files: open it")
+_OWN = (
+    "Docker's own files stay: without them the engine loses its data.",
+    "Docker's own files stay: the engine needs them.",
+    "Docker's own",
+)
 _BLOBS = ("Compressed blobs go with their image: choose the image.", "go to the image")
 _NOWHERE = (
     "It is not known which data root this belongs to: press R, and try again.",
+    "Its data root is not known: press R, and try again.",
     "press R first",
 )
 _OWNED = (Container, ImageInfo, Volume)
@@ -54,4 +60,4 @@ def wish_for_row(thing: Thing) -> Wish | tuple[str, ...]:
     if draft.what is What.LAYER or (draft.what is What.FOLDER and draft.subject is not None):
         return Wish(Subject.PATH, thing.root, path=draft.path)
     label = os.fsdecode(draft.label)[:_LABEL_ROOM]
-    return _REFUSALS.get(draft.what) or (_GROUP[0].format(label), *_GROUP[1:])
+    return _REFUSALS.get(draft.what) or tuple(way.replace("{}", label) for way in _GROUP)

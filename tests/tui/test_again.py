@@ -286,4 +286,4 @@ async def test_answers_are_whole_sentences_at_forty_columns(sample: Path) -> Non
             assert "1 problem (press E)" in status(it)
         await it.pilot.resize_terminal(*NARROW)
         await it.pilot.pause(0.2)
-        assert "choose what is to go. " in status(it)
+        assert "containers (7) is a group: open it, and choose. " in status(it)
