@@ -10,6 +10,8 @@ from functools import partial
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.screen import Screen
+from textual.theme import ThemeProvider
+from textual.worker import WorkerFailed
 
 from app import __version__
 from app.cleanup.outcome import Outcome, Progress
@@ -34,6 +36,7 @@ class WhodiffApp(App[int]):
     def __init__(self, wish: Wish, removal: Removal | None = None) -> None:
         """``removal`` is what the cleanup room does for this wish, unless it is given."""
         super().__init__(ansi_color=themes.native_colors(os.environ))
+        self.failure: Exception | None = None  # an error of its own that ended it
         self._wish = wish
         self._removal = removal or removal_for(wish)
         if wish.ascii:
@@ -50,6 +53,34 @@ class WhodiffApp(App[int]):
     def action_command_palette(self) -> None:
         """Search all commands; the toolkit's own invitation to do so is no ASCII."""
         self.push_screen(CommandPalette(placeholder="Search for commands"))
+
+    def search_themes(self) -> None:
+        """Search the themes, by an invitation that is ASCII too."""
+        self.push_screen(CommandPalette([ThemeProvider], placeholder="Search for themes"))
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C on the pages that have no meaning of their own for it: what it means below them.
+
+        The toolkit would say with which key to quit.
+        """
+        explorer = self.screen_stack[0]
+        if isinstance(explorer, ExploreScreen) and not explorer.stop():
+            self.notify("Nothing is being measured. Ctrl+Q quits.", markup=False)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Leave; who started the explorer says why, as of any other command (app.cli).
+
+        Textual (8.2.8) calls this with whatever a handler or a worker raised. Its own, which is
+        private, prints a traceback with every local variable.
+        """
+        if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
+            error = error.error
+        self.failure = self.failure or error
+        if self._exception is None:  # for its pilot, which raises it in the tests
+            self._exception = error
+            self._exception_event.set()
+        self._return_code = 2
+        self._close_messages_no_wait()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key of the explorer by its words, and the colours.
@@ -89,7 +120,7 @@ def removal_for(wish: Wish) -> Removal:
 
 
 def explore(options: argparse.Namespace) -> int:
-    """Draw the explorer until it is left; returns the exit status."""
+    """Draw the explorer until it is left; returns the exit status, or raises what ended it."""
     wish = Wish(
         Request.of(options),
         Column(options.sort) if options.sort else None,
@@ -101,4 +132,8 @@ def explore(options: argparse.Namespace) -> int:
     )
     app = WhodiffApp(wish)
     app.run(mouse=not options.no_mouse)
+    if isinstance(app.failure, BrokenPipeError):  # of a command it means that nobody reads on
+        raise RuntimeError(str(app.failure)) from app.failure
+    if app.failure:
+        raise app.failure
     return app.return_code or 0

@@ -49,6 +49,10 @@ class RowSource(Protocol):
         """Where the row with this key is now, or None when it is not shown."""
         ...
 
+    def anchor(self, key: int) -> object:
+        """What the source knows this row by even when keys have been given anew."""
+        ...
+
 
 class RowList:
     """A RowSource of rows at hand."""
@@ -65,3 +69,6 @@ class RowList:
 
     def index_of(self, key: int) -> int | None:
         return self._index.get(key)
+
+    def anchor(self, key: int) -> object:
+        return key

@@ -114,10 +114,14 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
 
     @dataclass
     class Toggled(Message):
-        """An openable row is to be opened, or closed if it is open."""
+        """An openable row is to be opened, or closed if it is open.
+
+        ``anchor`` is what the source knows the row by: rows may change before this is handled.
+        """
 
         tree: UsageTree
         key: int
+        anchor: object
 
         @property
         def control(self) -> UsageTree:
@@ -125,10 +129,11 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
 
     @dataclass
     class Left(Message):
-        """Close this row, or go to its parent."""
+        """Close this row, or go to its parent; ``anchor`` as in :class:`Toggled`."""
 
         tree: UsageTree
         key: int
+        anchor: object
 
         @property
         def control(self) -> UsageTree:
@@ -262,7 +267,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
         if row.expanded:
             self._step_in(row)
         else:
-            self.post_message(self.Toggled(self, row.key))
+            self.post_message(self.Toggled(self, row.key, self._source.anchor(row.key)))
 
     def action_descend(self) -> None:
         """As open, and the cursor goes to the first child as soon as it is shown."""
@@ -279,7 +284,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
         self._stay()
         self._moved = True
         if self._key is not None:
-            self.post_message(self.Left(self, self._key))
+            self.post_message(self.Left(self, self._key, self._source.anchor(self._key)))
 
     def _move(self, index: int) -> None:
         self._moved = True
@@ -378,7 +383,7 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
         self._move(index)
         # A double click on the sign is one click too many, not one to open and one to close.
         if row.expandable and event.chain == (1 if on_sign else 2):
-            self.post_message(self.Toggled(self, row.key))
+            self.post_message(self.Toggled(self, row.key, self._source.anchor(row.key)))
 
     # -- drawing ---------------------------------------------------------------------------
 

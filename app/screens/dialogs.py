@@ -17,8 +17,9 @@ from widgets.details_pane import DetailsPane, Line, Section
 
 _CLOSE: list[BindingType] = [
     Binding("escape,q,i,E,question_mark,left", "dismiss", "Close", key_display="esc"),
+    # A dialog does not ask the app by itself.
+    Binding("ctrl+c", "app.help_quit", "Stop the scan", show=False),
 ]
-
 
 _RESULT_WIDEST = 90  # as in its sheet
 

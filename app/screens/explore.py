@@ -17,6 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Footer, Input
 
 from app.inventory import HotRow
+from app.outline.opened import Anchor
 from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Thing
 from app.outline.reveal import Reveal
@@ -67,7 +68,7 @@ class ExploreScreen(GatheringScreen):
         self._removing = False
         self._details_timer: Timer | None = None
         self._notice_timer: Timer | None = None
-        self._row_before_filter: int | None = None
+        self._before_filter: Anchor | None = None
         self._reveal: Reveal | None = None
 
     def compose(self) -> ComposeResult:
@@ -115,10 +116,13 @@ class ExploreScreen(GatheringScreen):
     @on(UsageTree.Toggled)
     def _toggle(self, message: UsageTree.Toggled) -> None:
         self._reveal = None
-        if self._outline.is_open(message.key):
-            self._outline.close(message.key)
+        key = self._key_of(message.anchor)
+        if key is None:
+            return
+        if self._outline.is_open(key):
+            self._outline.close(key)
         else:
-            place = self._outline.open(message.key)
+            place = self._outline.open(key)
             if place:
                 self._list(place)
         self._show_rows()
@@ -126,13 +130,20 @@ class ExploreScreen(GatheringScreen):
     @on(UsageTree.Left)
     def _leave(self, message: UsageTree.Left) -> None:
         self._reveal = None
-        if self._outline.is_open(message.key):
-            self._outline.close(message.key)
+        key = self._key_of(message.anchor)
+        if key is None:
+            return
+        if self._outline.is_open(key):
+            self._outline.close(key)
             self._show_rows()
             return
-        parent = self._outline.parent_of(message.key)
+        parent = self._outline.parent_of(key)
         if parent is not None:
             self._tree.move_to(parent)
+
+    def _key_of(self, anchor: object) -> int | None:
+        """Where a row is that was remembered: a new listing may have come since."""
+        return self._outline.key_of(anchor) if isinstance(anchor, Anchor) else None
 
     @on(Listed)
     def _take_entries(self, message: Listed) -> None:
@@ -228,7 +239,7 @@ class ExploreScreen(GatheringScreen):
         measuring, findings = self._measuring, self._findings
         if self._reveal and self._reveal.ended and self._reveal.key == self._tree.cursor_key:
             status.update_progress(*lost_words(self._reveal.path), busy=False)
-        elif measuring.news is None:
+        elif measuring.news is None or measuring.renewing:
             status.update_progress("reading names; q quits")
         elif self._watch.on and (measuring.watching or not measuring.active):
             growth = self._outline.growths.of(measuring.paths)
@@ -275,11 +286,13 @@ class ExploreScreen(GatheringScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """A slash among the filter's words is one of them."""
-        return action != "filter" or not self.query_one(FilterLine).is_open
+        line = self.query_one(FilterLine)
+        return action != "filter" or not (line.is_open and self.focused is line)
 
     def action_filter(self) -> None:
         """Open the filter line."""
-        self._row_before_filter = self._tree.cursor_key
+        key = self._tree.cursor_key
+        self._before_filter = self._outline.anchor(key) if key is not None else None
         self.query_one(FilterLine).open()
 
     @on(Input.Changed)
@@ -292,7 +305,8 @@ class ExploreScreen(GatheringScreen):
     @on(FilterLine.Dropped)
     def _drop_filter(self) -> None:
         """Back to where the cursor was before."""
-        self._show_all(self._row_before_filter)
+        before = self._key_of(self._before_filter)
+        self._show_all(self._tree.cursor_key if before is None else before)
 
     def action_clear_filter(self) -> None:
         """Show every row again, and where among them the cursor is; or else drop the marks."""
@@ -372,8 +386,8 @@ class ExploreScreen(GatheringScreen):
         if thing is None:
             return
         wish = wish_for_row(thing)
-        if isinstance(wish, str):
-            self._tell(wish)
+        if isinstance(wish, tuple):
+            self._tell(*wish)
             return
         self._outline.marks.toggle(thing)
         self._show_rows()
@@ -384,9 +398,9 @@ class ExploreScreen(GatheringScreen):
         cursor = self._thing()
         things = tuple(self._outline.marks) or ((cursor,) if cursor else ())
         wishes = [wish_for_row(thing) for thing in things]
-        refusal = next((wish for wish in wishes if isinstance(wish, str)), "")
+        refusal = next((wish for wish in wishes if isinstance(wish, tuple)), ())
         if refusal:
-            self._tell(refusal)
+            self._tell(*refusal)
         elif things and not self._removing:
             self._removing = True
             self._remove(things)
@@ -394,7 +408,7 @@ class ExploreScreen(GatheringScreen):
     @work
     async def _remove(self, things: Sequence[Thing]) -> None:
         """Look, ask, do; then bring the tree up to date."""
-        wishes = [wish for wish in map(wish_for_row, things) if not isinstance(wish, str)]
+        wishes = [wish for wish in map(wish_for_row, things) if not isinstance(wish, tuple)]
         try:
             begun = await remove(
                 self.app,
@@ -407,9 +421,10 @@ class ExploreScreen(GatheringScreen):
             self._removing = False
         if begun:
             self._outline.marks.clear()
-            self._removed = tuple(path for thing in things for path in _places_of(thing))
+            removed = tuple(path for thing in things for path in _places_of(thing))
+            self._removed = (*self._removed, *removed)
             if all(outcome.done for outcome in begun):
-                self._outline.close_removed(self._removed)
+                self._outline.close_removed(removed)
             self._show_rows()
             self._tell(*outcome_sentences(begun))
             self._look_at_headroom()

@@ -15,6 +15,9 @@ from textual.widgets import Input
 class FilterLine(Input):
     """Closed until it is asked for. Enter keeps the words, Escape drops them; both close it.
 
+    Tab and a click elsewhere keep them too: a line that stood open without the keys would be in
+    the way of the next one.
+
     It takes and gives back the keys at once, not some turns later as Textual does by itself: what
     is typed ahead of a slow line must neither reach the tree as commands nor be added to the words.
     """
@@ -56,9 +59,15 @@ class FilterLine(Input):
         self.action_keep()
         self.post_message(self.Dropped())
 
+    def on_blur(self) -> None:
+        """Close when something else has the keys; not when the whole terminal has lost them."""
+        if self.app.app_focus and self.screen.focused is not self:
+            self.remove_class("-open")
+
     async def _on_key(self, event: events.Key) -> None:
         """Handle the two ends here, in their turn: bindings would come after what follows them."""
-        actions = {"enter": self.action_keep, "down": self.action_keep, "escape": self.action_drop}
+        keeping = dict.fromkeys(("enter", "down", "tab", "shift+tab"), self.action_keep)
+        actions = {**keeping, "escape": self.action_drop}
         if self.is_open and event.key not in actions:
             await super()._on_key(event)
             return

@@ -14,13 +14,14 @@ class Findings:
 
     def __init__(self, figures: Figures) -> None:
         self.survey: Survey | None = None
+        self.failure = ""  # why the names could not be read again since
         self.headrooms: dict[bytes, Headroom] = {}
         self._figures = figures
 
     @property
     def asking(self) -> bool:
         """Whether the engine's answer is still to come."""
-        return bool(self.survey and not self.survey.final)
+        return bool(self.survey and not self.survey.final and not self.failure)
 
     @property
     def stores(self) -> tuple[Store, ...]:
@@ -35,7 +36,8 @@ class Findings:
         """What could not be read or does not fit, each once."""
         own = [problem for store in self.stores for problem in store.problems]
         everywhere = self.survey.problems if self.survey else ()
-        return list(dict.fromkeys((*everywhere, *own)))
+        failed = [Problem("reading the names again", self.failure)] if self.failure else []
+        return list(dict.fromkeys((*failed, *everywhere, *own)))
 
     def unreadable(self) -> int:
         """Entries that are missing from the figures."""

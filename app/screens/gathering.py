@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
 from rich.text import Text
 from textual import on, work
 from textual.screen import Screen
-from textual.worker import get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
@@ -29,8 +29,10 @@ from app.screens import work as background
 from app.screens.findings import Findings
 from app.screens.measuring import Measuring
 from app.screens.messages import CameOrWent, Failed, HeadroomRead, Marked, Surveyed
+from app.screens.threads import in_thread
 from app.screens.watching import Watch
 from app.screens.wish import Wish
+from app.screens.words import NO_ROW, NOT_MEASURED, READING, failed_words
 from app.text import safe
 
 POLL = 0.1  # seconds between two looks at the scan
@@ -75,6 +77,10 @@ class GatheringScreen(Screen[None]):
         """What goes on has changed."""
         raise NotImplementedError
 
+    def _tell(self, *sentences: str) -> None:
+        """Answer in the status line; the longest way to say it comes first."""
+        raise NotImplementedError
+
     def _show_headings(self) -> None:
         """The columns or their order have changed."""
         raise NotImplementedError
@@ -90,26 +96,39 @@ class GatheringScreen(Screen[None]):
     @property
     def busy(self) -> bool:
         """Whether names or figures are still on their way."""
-        return self._measuring.news is None or self._measuring.active or self._findings.asking
+        return self._reading or self._measuring.active or self._findings.asking
+
+    @property
+    def _reading(self) -> bool:
+        """Whether names are read that decide what is measured."""
+        return self._measuring.news is None or self._measuring.renewing
 
     # --- names ----------------------------------------------------------------------------------
 
-    @work(thread=True, exclusive=True, group="survey")
-    def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
-        if all_anew:
-            self._measuring.kept.forget()
-        worker = get_current_worker()
-        background.survey(
-            self._wish.request,
-            self._measuring.kept,
-            self.post_message,
-            lambda: worker.is_cancelled,
-            at_once,
-        )
+    def _look(self, look: Callable[[], object], group: str, *, exclusive: bool = False) -> None:
+        """Look at something in a thread. Nothing is changed there, so who leaves does not wait."""
+
+        async def work() -> None:
+            await in_thread(look, abandoned=True)
+
+        _: Worker[None] = self.run_worker(work, group=group, exclusive=exclusive)
+
+    @work(exclusive=True, group="survey")
+    async def _start_survey(self, at_once: bool = True, all_anew: bool = False) -> None:
+        worker, kept = get_current_worker(), self._measuring.kept
+
+        def survey() -> None:
+            if all_anew:
+                kept.forget()
+            background.survey(
+                self._wish.request, kept, self.post_message, lambda: worker.is_cancelled, at_once
+            )
+
+        await in_thread(survey, abandoned=True)
 
     @on(Surveyed)
     def _take_names(self, message: Surveyed) -> None:
-        self._findings.survey = message.survey
+        self._findings.survey, self._findings.failure = message.survey, ""
         self._measuring.ask_for(inodes=self._outline.order.column is Column.INODES)
         self._measuring.want(message.units, message.marks)
         self._outline.show(message.survey.stores, tuple(unit.path for unit in message.units))
@@ -130,7 +149,14 @@ class GatheringScreen(Screen[None]):
 
     @on(Failed)
     def _give_up(self, message: Failed) -> None:
-        self.app.exit(return_code=2, message=Text(f"whodiff: {safe(message.sentence)}"))
+        """Leave when there is nothing to show; else go on with the names and figures there are."""
+        if self._findings.survey is None:
+            self.app.exit(return_code=2, message=Text(f"whodiff: {safe(message.sentence)}"))
+            return
+        self._findings.failure = message.sentence
+        self._measuring.not_renewed()
+        self._tell(*failed_words(message.sentence))
+        self._show_status()
 
     # --- figures --------------------------------------------------------------------------------
 
@@ -156,10 +182,10 @@ class GatheringScreen(Screen[None]):
         if self._measuring.paths and self._watch.due(time.monotonic()):
             self._measuring.look_again()
 
-    @work(thread=True, exclusive=True, group="others")
     def _look_for_others(self) -> None:
         stores, known = self._findings.stores, self._measuring.paths
-        background.look_for_others(stores, known, self.post_message)
+        look = partial(background.look_for_others, stores, known, self.post_message)
+        self._look(look, "others", exclusive=True)
 
     @on(CameOrWent)
     def _name_the_others(self) -> None:
@@ -168,14 +194,14 @@ class GatheringScreen(Screen[None]):
             self._start_survey(at_once=False)
 
     def _keep(self, measured: tuple[Entry, ...]) -> None:
-        """Keep what was measured, in a thread."""
+        """Keep what was measured, in a thread that is waited for: it writes."""
         work = partial(background.keep, self._measuring.kept, measured, self._measuring.paths)
         self.run_worker(work, thread=True, group="keep")
 
-    @work(thread=True, exclusive=True, group="headroom")
     def _look_at_headroom(self) -> None:
         if self._findings.stores:
-            background.read_headroom(self._findings.stores, self.post_message)
+            look = partial(background.read_headroom, self._findings.stores, self.post_message)
+            self._look(look, "headroom", exclusive=True)
 
     @on(HeadroomRead)
     def _take_headroom(self, message: HeadroomRead) -> None:
@@ -189,27 +215,31 @@ class GatheringScreen(Screen[None]):
         """List a directory in a thread; :meth:`_take_entries` hears of it."""
         result = self._outline.figures.results.get(place.unit)
         read = partial(read_level, place, result, self._measuring.fence, self._outline.order)
-        work = partial(background.list_place, read, self.post_message)
-        self.run_worker(work, thread=True, group="list")
+        self._look(partial(background.list_place, read, self.post_message), "list")
 
     # --- the keys -------------------------------------------------------------------------------
 
     def action_rescan(self) -> None:
         """Measure the row's units again, but for image layers that are the same."""
         thing = self._thing()
-        if thing is None:
-            return
-        self._measure(thing.node.draft.units)
+        if self._reading:
+            self._tell(*READING)
+        elif thing is None:
+            self._tell(*NO_ROW)
+        elif not self._measuring.knows(thing.node.draft.units):
+            self._tell(*NOT_MEASURED)
+        else:
+            self._measure(thing.node.draft.units)
 
     def _measure(self, units: Sequence[bytes]) -> None:
         """Measure again, as soon as it is known which of these units are the same."""
         marked = self._measuring.ask(units)
-        work = partial(background.mark, marked, self.post_message)
-        self.run_worker(work, thread=True, group="mark")
+        self._look(partial(background.mark, marked, self.post_message), "mark")
 
     @on(Marked)
     def _measure_again(self, message: Marked) -> None:
-        self._measuring.again(message.marks)
+        if not self._measuring.again(message.marks):
+            return
         tally = self._measuring.tally
         if tally.kept and not tally.walked:
             self.notify(
@@ -236,11 +266,17 @@ class GatheringScreen(Screen[None]):
 
     def action_stop_scan(self) -> None:
         """Stop measuring; what was found stays, marked as a lower bound."""
+        if not self.stop():
+            self.notify("Nothing is being measured. q quits.", markup=False)
+
+    def stop(self) -> bool:
+        """End the scan and the watch; whether there was anything to end."""
         watched = self._watch.on
         if watched:
             self.action_watch()
-        if not self._measuring.stop() and not watched:
-            self.notify("Nothing is being measured. q quits.", markup=False)
+        stopped = self._measuring.stop()
+        self._show_status()
+        return stopped or watched
 
 
 def _collect_garbage_again() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
@@ -24,6 +24,7 @@ from app.screens import work as background
 from app.screens.findings import Findings
 from app.screens.measuring import Measuring
 from app.screens.messages import HotFound
+from app.screens.threads import in_thread
 from app.screens.words import hot_words, sort_words
 from app.stores.lookup import Answer
 from styles import sheet
@@ -88,7 +89,11 @@ class HotScreen(Screen[HotRow | None]):
         find = partial(
             background.find_hot_spots, self._spots, results, self._findings.stores, self._order
         )
-        self.run_worker(partial(find, self.post_message), thread=True, group="hot")
+        self._find(partial(find, self.post_message))
+
+    @work(group="hot")
+    async def _find(self, find: Callable[[], None]) -> None:
+        await in_thread(find, abandoned=True)
 
     def _knows(self, results: Mapping[bytes, UnitResult]) -> bool:
         if self._looked_at is None or self._looked_at[0] != self._order:

@@ -47,6 +47,7 @@ class Measuring:
         self._marks: dict[bytes, Mark] = {}
         self._asked: tuple[bytes, ...] | None = None
         self._all_anew = False
+        self._renewal: bool | None = None  # with the next names, and whether all anew
         self._taken: set[bytes] = set()  # whose figures come from what was kept
         self._job: ScanJob | None = None
         self._undone: dict[bytes, Unit] = {}
@@ -61,6 +62,11 @@ class Measuring:
         """Whether something is being measured now, or is about to be."""
         working = self._job is not None and not (self.news and self.news.done)
         return working or self._asked is not None
+
+    @property
+    def renewing(self) -> bool:
+        """Whether the names are being read again, and then everything is measured again."""
+        return self._renewal is not None
 
     @property
     def watching(self) -> bool:
@@ -88,6 +94,8 @@ class Measuring:
 
         ``marks`` are of those that cannot change, taken just now.
         """
+        if self._renewal is not None:
+            self._begin_anew(self._renewal)
         before, self._units = self._units, {unit.path: unit for unit in units}
         self._marks = dict(marks)
         good = {} if self._all_anew else self._still_good(marks)
@@ -118,10 +126,17 @@ class Measuring:
         self._asked = (*(self._asked or ()), *(path for path in paths if path in self._units))
         return tuple(path for path in self._asked if path in self._marks)
 
-    def again(self, marks: Mapping[bytes, Mark]) -> None:
-        """Measure the units that were asked for: ``marks`` are of those that cannot change."""
+    def knows(self, paths: Iterable[bytes]) -> bool:
+        """Whether one of these is a unit, which can be measured."""
+        return any(path in self._units for path in paths)
+
+    def again(self, marks: Mapping[bytes, Mark]) -> bool:
+        """Measure the units that were asked for: ``marks`` are of those that cannot change.
+
+        False where they are not wanted any more.
+        """
         if self._asked is None:
-            return  # everything is measured anew since
+            return False  # it was stopped, or everything is measured anew since
         asked, self._asked = self._asked, None
         self._marks.update(marks)
         good = self._still_good(marks).keys() & self._figures.results.keys()
@@ -130,6 +145,7 @@ class Measuring:
         self._taken.difference_update(unit.path for unit in walked)
         if walked:
             self._start(walked)
+        return True
 
     def look_again(self) -> None:
         """Measure everything that can change."""
@@ -139,14 +155,23 @@ class Measuring:
         self._watching = True
 
     def renew(self, all_anew: bool) -> None:
-        """The names are about to be read again; everything that can change will be measured.
+        """The names are about to be read again; then everything that can change is measured.
 
-        With ``all_anew`` also what cannot.
+        With ``all_anew`` also what cannot. Until then all goes on as it was: without names there
+        would be nothing to go on with.
         """
+        self._renewal = all_anew or bool(self._renewal)
+        self._asked = None
+
+    def not_renewed(self) -> None:
+        """The names could not be read: everything stays as it is."""
+        self._renewal = None
+
+    def _begin_anew(self, all_anew: bool) -> None:
         self.close()
         self._units, self._marks, self._taken = {}, {}, set()
         self._measured, self._asked = [], None
-        self._all_anew = all_anew
+        self._all_anew, self._renewal = all_anew, None
 
     def poll(self) -> tuple[bytes, ...]:
         """Take what is new into the figures; returns the units whose directories want listing."""
@@ -174,11 +199,15 @@ class Measuring:
         return measured
 
     def stop(self) -> bool:
-        """Stop the job, what it has found stays; whether there was one to stop."""
-        if self._job is None or not self.active:
-            return False
-        self._job.cancel()
-        return True
+        """Stop the job, what it has found stays, and drop what was asked for.
+
+        Whether there was anything to stop.
+        """
+        wanted = self.active or self.renewing
+        self._asked = self._renewal = None
+        if self._job and self.active:
+            self._job.cancel()
+        return wanted
 
     def close(self) -> None:
         """End the job, if there is one."""

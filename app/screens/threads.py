@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -34,5 +35,7 @@ async def in_thread(work: Callable[[], T], *, abandoned: bool) -> T:
         else:
             settle(lambda: future.set_result(result))
 
-    threading.Thread(target=run, daemon=abandoned, name="whodiff-work").start()
+    # In the caller's context: the toolkit looks there for the app that messages are for.
+    within = contextvars.copy_context()
+    threading.Thread(target=within.run, args=(run,), daemon=abandoned, name="whodiff-work").start()
     return await future

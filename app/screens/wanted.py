@@ -1,4 +1,4 @@
-"""From a row to what the user wants removed, or the sentence why this row is nothing to remove."""
+"""From a row to what the user wants removed, or why this row is nothing to remove."""
 
 from __future__ import annotations
 
@@ -14,18 +14,34 @@ _SUBJECTS = {
     What.IMAGE: Subject.IMAGE,
     What.VOLUME: Subject.VOLUME,
 }
-_GROUP = "{} is a group: open it, and choose what is to go."
-_FILES = "These are single files: open the row, and choose one."
-_OWN = "Docker's own files stay: without them the engine loses its data."
-_BLOBS = "Compressed blobs go with their image: choose the image."
+# Why a row is no wish, the longest way to say it first: the last one fits 40 columns.
+_GROUP = (
+    "{} is a group: open it, and choose what is to go.",
+    "{} is a group: open it, and choose.",
+    "It is a group: open it, and choose.",
+    "group: open it",
+)
+_FILES = ("These are single files: open the row, and choose one.", "files: open it")
+_OWN = (
+    "Docker's own files stay: without them the engine loses its data.",
+    "Docker's own files stay: the engine needs them.",
+    "Docker's own",
+)
+_BLOBS = ("Compressed blobs go with their image: choose the image.", "go to the image")
+_NOWHERE = (
+    "It is not known which data root this belongs to: press R, and try again.",
+    "Its data root is not known: press R, and try again.",
+    "press R first",
+)
 _OWNED = (Container, ImageInfo, Volume)
 _REFUSALS = {What.FILES: _FILES, What.FOLDER: _OWN, What.BLOBS: _BLOBS}
 _LABEL_ROOM = 40
-_NOWHERE = "It is not known which data root this belongs to: press R, and try again."
 
 
-def wish_for_row(thing: Thing) -> Wish | str:
-    """The wish to remove what a row shows, or in one sentence why there is none (not yet safe).
+def wish_for_row(thing: Thing) -> Wish | tuple[str, ...]:
+    """The wish to remove what a row shows, or why there is none (not yet safe to draw).
+
+    That is one sentence in several ways, the longest first.
 
     Rows of the explorer's own making (groups, data roots) and Docker's own directories are no
     wish. Whether a wish is granted is for its plan to say.
@@ -43,4 +59,5 @@ def wish_for_row(thing: Thing) -> Wish | str:
         return Wish(_SUBJECTS[draft.what], thing.root, id=owner.id, namespace=owner.namespace)
     if draft.what is What.LAYER or (draft.what is What.FOLDER and draft.subject is not None):
         return Wish(Subject.PATH, thing.root, path=draft.path)
-    return _REFUSALS.get(draft.what, _GROUP.format(os.fsdecode(draft.label)[:_LABEL_ROOM]))
+    label = os.fsdecode(draft.label)[:_LABEL_ROOM]
+    return _REFUSALS.get(draft.what) or tuple(way.replace("{}", label) for way in _GROUP)

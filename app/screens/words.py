@@ -11,6 +11,19 @@ from app.screens.measuring import Tally
 from app.text import age, count, safe, size
 
 ASKING = "asking the engine"
+
+# Answers to `r`, the longest way to say it first.
+READING = (
+    "The names are still being read; what can have changed is measured right after that.",
+    "The names are still being read.",
+    "names first",
+)
+NO_ROW = ("There is no row here to measure.", "no row here")
+NOT_MEASURED = (
+    "These sizes are known without measuring: they come with the names. R reads both again.",
+    "These sizes come with the names; R reads both again.",
+    "R reads it",
+)
 _ALL_WALKED = Tally()
 
 
@@ -63,6 +76,15 @@ def lost_words(path: bytes) -> tuple[str, ...]:
     return (
         f"{safe(path)} is gone; this is the nearest row. R reads everything again",
         "it is gone; this is the nearest row. R reads all again",
+    )
+
+
+def failed_words(sentence: str) -> tuple[str, ...]:
+    """The names could not be read again, and why; ``E`` lists it among the problems."""
+    return (
+        f"The names stay as they were: {sentence}",
+        "The names could not be read again: E says why.",
+        "old names: E",
     )
 
 

@@ -12,6 +12,7 @@ from app.screens import keys
 from app.screens.dialogs import problem_sections
 from app.screens.explore import ExploreScreen
 from tests.tui.explorer import NARROW, WIDE, Explorer, exploring, wish
+from tests.tui.test_explore import EndlessJob
 from widgets.details_pane import DetailsPane
 
 BOTH_SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
@@ -66,6 +67,28 @@ def test_the_footer_comes_in_its_order() -> None:
     assert shown == [
         *("Help", "Quit", "Sort", "Filter", "View", "Hot", "Details", "Rescan", "Delete")
     ]
+
+
+# --- Ctrl+C ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["H", "question_mark", "i", "E"])
+async def test_ctrl_c_on_a_page_stops_the_scan_behind_it(
+    sample: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr("app.screens.measuring.ScanJob", EndlessJob)
+    async with exploring(wish(sample), rested=False) as it:
+        await it.until(lambda: "scanning 0 of 9" in it.lines[-2])
+        await it.press(key, "ctrl+c")
+        assert not isinstance(it.app.screen, ExploreScreen), "the page stays"
+        await it.at_rest()
+        assert not it.app._notifications
+        await it.press("ctrl+c")
+        (note,) = it.app._notifications
+        assert note.message == "Nothing is being measured. Ctrl+Q quits."
+        assert not note.title
+        await it.press("escape")
+        await it.until(lambda: "figures with + are incomplete" in it.lines[-2])
 
 
 # --- palette --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import rmtree
 
 import pytest
+from textual.notifications import SeverityLevel
 from textual.widgets import Footer
 
 from app.demo.content import put_empty_files
@@ -359,6 +360,22 @@ async def test_ascii_draws_nothing_but_ascii(sample: Path) -> None:
             assert it.text.isascii(), it.text
         await it.press("escape", "ctrl+p")
         await it.pilot.pause(0.2)
+        assert it.text.isascii(), it.text
+
+
+@pytest.mark.parametrize("severity", ["information", "warning", "error"])
+async def test_ascii_notices_are_ascii_too(sample: Path, severity: SeverityLevel) -> None:
+    async with exploring(wish(sample, ascii=True), NARROW) as it:
+        it.app.notify("It is told.", severity=severity)
+        await it.until(lambda: "It is told." in it.text)
+        assert it.text.isascii(), it.text
+
+
+async def test_ascii_themes_are_searched_in_ascii(sample: Path) -> None:
+    async with exploring(wish(sample, ascii=True), NARROW) as it:
+        it.app.search_themes()
+        await it.until(lambda: "ansi-dark" in it.text)
+        assert "Search for themes" in it.text
         assert it.text.isascii(), it.text
 
 

@@ -82,6 +82,9 @@ class Endless:
     def index_of(self, key: int) -> int | None:
         return key if 0 <= key < MANY else None
 
+    def anchor(self, key: int) -> object:
+        return key
+
 
 def rows(keys: Sequence[int]) -> RowList:
     return RowList([Row(key, 0, f"row-{key}", bytes=key * GIB, inodes=key) for key in keys])

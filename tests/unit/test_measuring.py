@@ -159,6 +159,34 @@ def test_what_was_asked_for_before_everything_is_forgotten(host: Host) -> None:
     assert host.measuring.tally.kept == 2
 
 
+def test_names_that_could_not_be_read_again_leave_everything_as_it_was(host: Host) -> None:
+    host.want()
+    tally, mine = host.measuring.tally, bytes(host.root.container.layer.path)
+    host.measuring.renew(True)
+    assert host.measuring.renewing
+    host.measuring.not_renewed()
+    assert not host.measuring.renewing
+    assert host.measuring.tally == tally
+    host.measuring.ask([mine])
+    assert host.measuring.again({})
+    assert 0 < host.finish() < 1000
+    host.want()
+    assert host.measuring.tally == Tally(1, 0), "no new unit, nothing is measured anew"
+
+
+def test_what_was_asked_for_is_dropped_by_a_stop(host: Host) -> None:
+    host.want()
+    mine = bytes(host.root.container.layer.path)
+    host.measuring.ask([mine])
+    assert host.measuring.stop()
+    assert not host.measuring.active
+    assert not host.measuring.again({})
+    assert not host.measuring.stop(), "there is nothing more to stop"
+    host.measuring.renew(False)
+    assert host.measuring.stop()
+    assert not host.measuring.renewing
+
+
 def test_a_watch_looks_at_what_can_change_alone(host: Host) -> None:
     host.want()
     mine = bytes(host.root.container.layer.path)

@@ -536,8 +536,9 @@ def test_every_row_is_a_wish_or_a_sentence(host: Host) -> None:
             wish = wish_for_row(thing)
             what = thing.node.draft.what
             seen.add((what, type(wish)))
-            if isinstance(wish, str):
-                assert wish.endswith(".")
+            if isinstance(wish, tuple):
+                assert wish[0].endswith(".")
+                assert len(wish[-1]) <= 15, "it fits 40 columns beside the problems"
                 assert what in (What.GROUP, What.FILES, What.FOLDER)
                 continue
             assert wish.root == host.root
