@@ -16,7 +16,8 @@ class Row:
     most. ``bytes`` and ``inodes`` are None until they are known and lower bounds while
     ``partial``. ``share`` (0..1) is the part of the parent by the sorted column. ``tone`` is "",
     "warn", "danger" or "dim", and ``state`` always says the same in words. ``growth`` says how
-    much was added lately; ``fastest`` marks what grows fastest, and the rows above it.
+    much was added lately; ``fastest`` marks what grows fastest, and the rows above it. ``filling``
+    says that more rows are to come below it.
     """
 
     key: int
@@ -34,6 +35,7 @@ class Row:
     path: bool = False
     growth: str = ""
     fastest: bool = False
+    filling: bool = False
 
 
 class RowSource(Protocol):

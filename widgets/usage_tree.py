@@ -302,14 +302,14 @@ class UsageTree(ScrollView, can_focus=True, inherit_bindings=False):
             self._move(child)
 
     def _into_child(self, index: int) -> int:
-        """The first child of the row that Enter opened, once it is there."""
+        """The first child of the row that Enter opened, once all of them are there."""
         waiting = self._descending_into
         if waiting is None or index + 1 >= len(self._source):
             return index
         row = self._source.row(index)
         if row.key != waiting:
             self._stay()
-        elif row.expanded and self._source.row(index + 1).depth > row.depth:
+        elif row.expanded and not row.filling and self._source.row(index + 1).depth > row.depth:
             self._descending_into = None
             return index + 1
         return index

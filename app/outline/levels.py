@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from array import array
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from app.model import Usage
@@ -34,7 +34,7 @@ class Level:
     ``names`` are relative to ``path``; a figure is -1 while it is not known, and a lower bound
     where ``bounds`` is 1. ``devices`` and ``serials`` (st_dev, st_ino) tell whether a name still
     leads to what was listed; 0 where that could not be read. ``trouble`` says why there are less
-    entries than the directory has.
+    entries than the directory has; ``so_far`` that it is still being listed.
     """
 
     path: bytes
@@ -48,6 +48,7 @@ class Level:
     devices: array[int] = field(default_factory=lambda: array("Q"))
     serials: array[int] = field(default_factory=lambda: array("Q"))
     trouble: str = ""
+    so_far: bool = False
     _by_name: list[int] = field(default_factory=list)
     _orderings: dict[Order, Ordering] = field(default_factory=dict)
     _search: list[str] = field(default_factory=list)
@@ -161,19 +162,42 @@ class Place:
     files_only: bool = False
 
 
-def read_level(place: Place, result: UnitResult | None, fence: Fence, order: Order) -> Level:
+def read_level(
+    place: Place,
+    result: UnitResult | None,
+    fence: Fence,
+    order: Order,
+    show: Callable[[Level], object] | None = None,
+) -> Level:
     """List ``place`` now, with the figures of the scan as far as there are any, sorted.
 
-    A directory that cannot be listed gives a level whose ``trouble`` says why.
+    ``show`` gets what there is of a large directory so far, now and then. A directory that cannot
+    be listed gives a level whose ``trouble`` says why.
     """
-    level = Level(place.path)
-    base = os.path.relpath(place.path, place.unit) if place.path != place.unit else b""
+
+    def look(listings: Mapping[bytes, Listing]) -> None:
+        if show:
+            show(_level(place, listings, result, order, so_far=True))
+
     try:
-        listings = _listings(place, fence)
+        listings = _listings(place, fence, look)
     except OSError as error:
-        level.trouble = _trouble(error)
-        return level
-    place = replace(place, inline=tuple(listings)[1:])
+        return Level(place.path, trouble=_trouble(error))
+    return _level(place, listings, result, order)
+
+
+def _level(
+    place: Place,
+    listings: Mapping[bytes, Listing],
+    result: UnitResult | None,
+    order: Order,
+    *,
+    so_far: bool = False,
+) -> Level:
+    level = Level(place.path, so_far=so_far)
+    base = os.path.relpath(place.path, place.unit) if place.path != place.unit else b""
+    if not so_far:
+        place = replace(place, inline=tuple(listings)[1:])
     for prefix, listing in listings.items():
         _take(level, prefix, listing, _Finder(result, os.path.join(base, prefix)), place)
     lost = sum(listing.unreadable for listing in listings.values())
@@ -193,13 +217,21 @@ def _trouble(error: OSError) -> str:
     return f"cannot be listed: {error.strerror}"
 
 
-def _listings(place: Place, fence: Fence) -> dict[bytes, Listing]:
+def _listings(
+    place: Place, fence: Fence, look: Callable[[Mapping[bytes, Listing]], None]
+) -> dict[bytes, Listing]:
     """The directory's listing under the empty name, those that stand inline under theirs."""
-    listings = {b"": list_directory(place.path, fence)}
+    listings: dict[bytes, Listing] = {}
+
+    def listed(name: bytes) -> Listing:
+        path = os.path.join(place.path, name) if name else place.path
+        return list_directory(path, fence, lambda so_far: look({**listings, name: so_far}))
+
+    listings[b""] = listed(b"")
     for name in place.inline:
         # One that cannot be listed stays an entry of its own, which says so when it is opened.
         with contextlib.suppress(OSError):
-            listings[name] = list_directory(os.path.join(place.path, name), fence)
+            listings[name] = listed(name)
     return listings
 
 

@@ -31,6 +31,11 @@ class Opened:
     level: Level | None = None
     above: int = 0
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether all its entries are there."""
+        return self.level is not None and not self.level.so_far
+
 
 class OpenedLevels:
     """Opened directories by number. The number of a directory never changes, its entries may."""
@@ -66,9 +71,12 @@ class OpenedLevels:
                 del self._by_number[number]
 
     def attach(self, level: Level) -> None:
-        """Take a listing, wherever its directory stands open."""
+        """Take a listing, wherever its directory stands open; a whole one stays until the next is.
+
+        What is listed so far is shown where there was nothing, or less of it.
+        """
         for opened in self._by_number.values():
-            if opened.place.path == level.path:
+            if opened.place.path == level.path and not (level.so_far and opened.is_listed):
                 opened.level = level
 
     def keep_only(self, units: Collection[bytes]) -> None:

@@ -194,7 +194,7 @@ class Outline:
             self._follow(number)
             opened = self._levels.open(number, opened)
         self.refresh()
-        return opened.place if opened and opened.level is None else None
+        return opened.place if opened and not opened.is_listed else None
 
     def _follow(self, number: int) -> None:
         if self.filter:
@@ -306,6 +306,9 @@ class Outline:
                 fastest = self._fastest in node.draft.units
                 setting = replace(setting, growth=growth, fastest=fastest)
             row = node_row(node, self.figures, setting)
+        below = self._levels.get(self._level_below(key))
+        if below and not below.is_listed:
+            row = replace(row, state="listing", filling=True)
         thing = self.thing(key) if len(self.marks) else None
         return replace(row, marked=True) if thing and thing in self.marks else row
 

@@ -151,7 +151,7 @@ class ExploreScreen(GatheringScreen):
         self._stay_or_reveal()
         anchor = self._outline.anchor(key) if key is not None else None
         self._outline.attach(message.level)
-        if message.level.trouble:
+        if message.level.trouble and not message.level.so_far:
             self._warn(f"{safe(message.level.path)} {message.level.trouble}")
         keep = self._outline.key_of(anchor) if anchor else None
         if anchor and keep is None and len(self._outline):  # it is gone: stay where it was

@@ -99,6 +99,6 @@ def find_hot_spots(
     post(HotFound(with_owners(found, stores), order))
 
 
-def list_place(read: Callable[[], Level], post: Post) -> None:
-    """Post the entries of an opened directory, which ``read`` lists."""
-    post(Listed(read()))
+def list_place(read: Callable[[Callable[[Level], object]], Level], post: Post) -> None:
+    """Post the entries of an opened directory, which ``read`` lists and tells of meanwhile."""
+    post(Listed(read(lambda level: post(Listed(level)))))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
@@ -18,6 +19,7 @@ from app.model import Headroom, Usage
 from app.outline.order import Column
 from app.scan.growing import result_cut_short
 from app.scan.job import ScanNews
+from app.scan.listing import Listing, list_directory
 from app.scan.walk import Fence, Unit
 from app.screens.words import finished_words, scanning_words
 from tests.tui.explorer import NARROW, WIDE, Explorer, exploring, wish
@@ -143,6 +145,42 @@ async def test_a_hundred_thousand_entries_are_a_list_like_any_other(tmp_path: Pa
         await it.press("g", "slash", *"entry-0077777")
         assert sum("entry-" in name for name in it.names) == 1
         assert "entry-0077777" in it.cursor
+
+
+async def test_a_huge_directory_is_seen_while_it_is_listed_and_the_cursor_waits_for_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_root(tmp_path / "docker")
+    flat = add_directory(root, "a" * 64).diff / "flat"
+    put_empty_files(flat, 100, "entry-")
+    (flat / "zz-largest").write_bytes(b"x" * 90_000)
+    go_on = threading.Event()
+
+    def slow(path: bytes, fence: Fence, look: Callable[[Listing], None]) -> Listing:
+        if not path.endswith(b"/flat"):
+            return list_directory(path, fence, look)
+        part = list_directory(path, fence)
+        at = part.names.index(b"zz-largest")
+        for column in (part.names, part.bytes, part.apparent, part.kinds, part.mtimes):
+            del column[at]
+        look(part)
+        go_on.wait(60)
+        return list_directory(path, fence, look)
+
+    monkeypatch.setattr("app.outline.levels.list_directory", slow)
+    async with exploring(wish(root)) as it:
+        await it.go_to("unknown (")
+        await it.press("enter", "enter")
+        await it.until(lambda: "flat" in it.cursor)
+        if "BYTES ↓" not in it.lines[1]:
+            await it.press("s")
+        await it.press("enter")
+        await it.until(lambda: "entry-" in it.text)
+        assert "listing" in it.cursor
+        assert "flat" in it.cursor, "which entry is the first is not known yet"
+        go_on.set()
+        await it.until(lambda: "zz-largest" in it.cursor)
+        assert not any("listing" in row for row in it.rows)
 
 
 # --- order and view -------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ async def test_a_directory_that_vanished_ends_at_the_nearest_row_with_a_sentence
 async def test_who_moves_the_cursor_meanwhile_is_left_alone(
     deep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Callable[[], Level], Callable[[Message], object]]] = []
+    asked: list[tuple[Callable[..., Level], Callable[[Message], object]]] = []
     async with exploring(by_inodes(deep)) as it:
         monkeypatch.setattr(
             "app.screens.work.list_place", lambda read, post: asked.append((read, post))

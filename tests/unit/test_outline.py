@@ -513,6 +513,36 @@ def test_a_name_that_is_another_file_now_has_no_mark(host: Host, tmp_path: Path)
     assert before.serials[at] != after.serials[now]
 
 
+def test_what_is_listed_so_far_is_shown_until_the_whole_is_there(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.scan.listing.FIRST_LOOK", 1)
+    outline = host.outline()
+    key = key_of(outline, "volumes")
+    open_row(outline, key)
+    key = key_of(outline, "grafana")
+    place = outline.open(key)
+    assert place
+    shown: list[Level] = []
+    whole = read_level(place, None, read_fence(), outline.order, shown.append)
+    assert [level.so_far for level in (shown[-1], whole)] == [True, False]
+
+    def row() -> Row:
+        index = outline.index_of(key)
+        assert index is not None
+        return outline.row(index)
+
+    assert (row().state, row().filling) == ("listing", True)
+    before = len(outline)
+    outline.attach(shown[-1])
+    assert len(outline) == before + len(shown[-1]) > before
+    assert (row().state, row().filling) == ("listing", True)
+    outline.attach(whole)
+    assert not row().filling
+    outline.attach(shown[-1])
+    assert len(outline) == before + len(whole), "what was whole does not shrink"
+
+
 def test_joined_directories_have_the_identity_of_the_last(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c" / "file").write_bytes(b"")

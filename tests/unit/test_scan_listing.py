@@ -62,6 +62,19 @@ def test_whiteouts_are_told_from_devices(place: bytes) -> None:
     }
 
 
+def test_a_large_directory_is_shown_while_it_is_listed(
+    place: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.scan.listing.FIRST_LOOK", 10)
+    flood(os.path.join(place, b"many"), 170)
+    seen: list[int] = []
+    listing = list_directory(
+        os.path.join(place, b"many"), Fence(), lambda so_far: seen.append(len(so_far))
+    )
+    assert seen == [10, 80]
+    assert len(listing) == 170
+
+
 def test_mount_points_are_left_out_by_name(place: bytes) -> None:
     for name in (b"merged", b"diff"):
         os.mkdir(os.path.join(place, name))
