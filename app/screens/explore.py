@@ -147,6 +147,8 @@ class ExploreScreen(GatheringScreen):
 
     @on(Listed)
     def _take_entries(self, message: Listed) -> None:
+        if not message.level.so_far and self._listings.end(message.place):
+            self._list(message.place)
         key = self._tree.cursor_key
         self._stay_or_reveal()
         anchor = self._outline.anchor(key) if key is not None else None

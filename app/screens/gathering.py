@@ -27,6 +27,7 @@ from app.scan.kept import Kept
 from app.scan.kept_file import Entry
 from app.screens import work as background
 from app.screens.findings import Findings
+from app.screens.listings import Listings
 from app.screens.measuring import Measuring
 from app.screens.messages import CameOrWent, Failed, HeadroomRead, Marked, Surveyed
 from app.screens.threads import in_thread
@@ -51,6 +52,7 @@ class GatheringScreen(Screen[None]):
         )
         self._order_chosen = wish.column is not None
         self._measuring = Measuring(self._outline.figures, self._outline.growths, Kept(wish.cache))
+        self._listings = Listings()
         self._watch = Watch()
         self._findings = Findings(self._outline.figures)
 
@@ -212,10 +214,12 @@ class GatheringScreen(Screen[None]):
         self._show_headroom()
 
     def _list(self, place: Place) -> None:
-        """List a directory in a thread; :meth:`_take_entries` hears of it."""
+        """List a directory in a thread, unless that is under way; Listed tells of it."""
+        if not self._listings.begin(place):
+            return
         result = self._outline.figures.results.get(place.unit)
         read = partial(read_level, place, result, self._measuring.fence, self._outline.order)
-        self._look(partial(background.list_place, read, self.post_message), "list")
+        self._look(partial(background.list_place, place, read, self.post_message), "list")
 
     # --- the keys -------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from textual.message import Message
 
 from app.inventory import HotRow
 from app.model import Headroom
-from app.outline.levels import Level
+from app.outline.levels import Level, Place
 from app.outline.order import Order
 from app.scan.marks import Mark
 from app.scan.walk import Unit
@@ -41,8 +41,9 @@ class Marked(Message):
 
 @dataclass
 class Listed(Message):
-    """An opened directory is listed."""
+    """An opened directory is listed, or a part of it so far."""
 
+    place: Place
     level: Level
 
 

@@ -9,7 +9,7 @@ from textual.message import Message
 from app.inventory import hot_column, with_owners
 from app.model import Store
 from app.outline.filesystems import headrooms
-from app.outline.levels import Level
+from app.outline.levels import Level, Place
 from app.outline.order import Order
 from app.outline.units import unchanging, units_of
 from app.scan.hot import HotSpots
@@ -99,6 +99,8 @@ def find_hot_spots(
     post(HotFound(with_owners(found, stores), order))
 
 
-def list_place(read: Callable[[Callable[[Level], object]], Level], post: Post) -> None:
+def list_place(
+    place: Place, read: Callable[[Callable[[Level], object]], Level], post: Post
+) -> None:
     """Post the entries of an opened directory, which ``read`` lists and tells of meanwhile."""
-    post(Listed(read(lambda level: post(Listed(level)))))
+    post(Listed(place, read(lambda level: post(Listed(place, level)))))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.demo.layout import add_directory, make_root
-from app.outline.levels import Level
+from app.outline.levels import Level, Place
 from app.screens.explore import ExploreScreen
 from app.screens.filter_line import FilterLine
 from app.screens.messages import Listed
@@ -80,8 +80,8 @@ async def at_entry(it: Explorer, name: str) -> Level:
     return listing(it)
 
 
-def listed_anew(level: Level, but: bytes = b"") -> Level:
-    """The same directory in another order, so that each entry has another's number.
+def listed_anew(level: Level, but: bytes = b"") -> Listed:
+    """That the same directory is listed, in another order, so that each entry has another's number.
 
     The entry whose name ends with ``but`` is gone.
     """
@@ -90,7 +90,7 @@ def listed_anew(level: Level, but: bytes = b"") -> Level:
         if not (but and level.names[at].endswith(but)):
             identity = level.devices[at], level.serials[at]
             anew.add(level.names[at], level.kinds[at], level.usage(at), level.mtimes[at], identity)
-    return anew
+    return Listed(Place(level.path, level.path), anew)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ async def test_escape_goes_back_to_a_file_that_was_listed_anew_meanwhile(root: P
         level = await at_entry(it, "bee")
         await it.press("slash", *"eel")
         assert "eel" in it.cursor
-        explorer_of(it).post_message(Listed(listed_anew(level)))
+        explorer_of(it).post_message(listed_anew(level))
         await it.pilot.pause()
         await it.press("escape")
         assert "filter: -" in it.lines[1]
@@ -121,7 +121,7 @@ async def test_escape_stays_where_it_is_when_that_file_is_gone(root: Path) -> No
     async with exploring(wish(root)) as it:
         level = await at_entry(it, "bee")
         await it.press("slash", *"eel")
-        explorer_of(it).post_message(Listed(listed_anew(level, but=b"bee")))
+        explorer_of(it).post_message(listed_anew(level, but=b"bee"))
         await it.pilot.pause()
         await it.press("escape")
         assert "ant" in it.text
@@ -132,11 +132,11 @@ async def test_escape_stays_where_it_is_when_that_file_is_gone(root: Path) -> No
 async def test_the_row_that_was_meant_opens_though_a_listing_came_first(root: Path) -> None:
     async with exploring(wish(root)) as it:
         level = await at_entry(it, "bee")
-        explorer_of(it).post_message(Listed(listed_anew(level)))
+        explorer_of(it).post_message(listed_anew(level))
         it.tree.action_open()
         await it.until(lambda: "bee-left" in it.text)
         assert "dog-left" not in it.text
-        explorer_of(it).post_message(Listed(listed_anew(listing(it))))
+        explorer_of(it).post_message(listed_anew(listing(it)))
         it.tree.action_leave()
         await it.until(lambda: "bee-left" not in it.text)
         assert "bee" in it.cursor
@@ -146,7 +146,7 @@ async def test_a_row_that_is_gone_meanwhile_opens_nothing(root: Path) -> None:
     async with exploring(wish(root)) as it:
         level = await at_entry(it, "eel")
         before = len(explorer_of(it)._outline)
-        explorer_of(it).post_message(Listed(listed_anew(level, but=b"eel")))
+        explorer_of(it).post_message(listed_anew(level, but=b"eel"))
         it.tree.action_open()
         await it.pilot.pause(0.3)
         assert len(explorer_of(it)._outline) == before - 1

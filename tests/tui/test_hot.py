@@ -15,7 +15,7 @@ from textual.widgets import Footer
 
 from app.demo.content import put_empty_files
 from app.demo.layout import add_directory, make_root
-from app.outline.levels import Level
+from app.outline.levels import Level, Place
 from app.outline.order import Column
 from app.scan.ledger import ScanNews
 from app.screens import work
@@ -134,10 +134,10 @@ async def test_a_directory_that_vanished_ends_at_the_nearest_row_with_a_sentence
 async def test_who_moves_the_cursor_meanwhile_is_left_alone(
     deep: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Callable[..., Level], Callable[[Message], object]]] = []
+    asked: list[tuple[Place, Callable[..., Level], Callable[[Message], object]]] = []
     async with exploring(by_inodes(deep)) as it:
         monkeypatch.setattr(
-            "app.screens.work.list_place", lambda read, post: asked.append((read, post))
+            "app.screens.work.list_place", lambda *all_of_it: asked.append(all_of_it)
         )
         await open_hot(it)
         await it.press("enter")
