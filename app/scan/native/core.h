@@ -10,6 +10,9 @@
 
 #include "whodiff_scan.h"
 
+_Static_assert(sizeof(off_t) == 8 && sizeof(ino_t) == 8,
+               "every file needs -D_FILE_OFFSET_BITS=64: struct stat is to be the same in all");
+
 enum {
     BUFFER_SIZE = 32768, /* a thousand entries: a millisecond's work to hand over */
     MOST_NAMED = 200,    /* unreadable paths kept for each unit */

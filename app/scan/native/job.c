@@ -4,7 +4,6 @@
  * directory found last (so that few are open at a time), the next unit. A unit is packed by the
  * thread that did the last of it. */
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,6 @@
  * Counted is what du(1) counts with -x: every inode once, directories and whiteouts included.
  * Whatever vanishes or turns into something else is taken as it is when it is looked at. */
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
 
 #include <errno.h>
 #include <fcntl.h>
