@@ -54,6 +54,7 @@ struct opened {
     struct points points;
     bool by_number; /* entries can be counted by the inode number that the directory has */
     bool stacked;
+    bool reopening; /* a thread is about to open it again: wait for that */
     unsigned busy;                /* threads in it, and batches of it handed over */
     struct dir *pending;          /* directories in it that nobody has opened yet */
     struct dir *children;         /* those that somebody has */
@@ -184,7 +185,8 @@ void fail(struct job *job, int error);
 void watch(struct worker *worker, const struct opened *here);
 bool hand_over(struct worker *worker, struct opened *here);
 void settle(struct job *job, struct opened *here, const struct findings *found); /* lock */
-void reopen_next(struct job *job, const struct opened *here);                     /* lock */
+void take_descriptor(struct job *job, struct opened *here, int fresh);           /* lock */
+void reopen_next(struct job *job, const struct opened *here);                    /* lock */
 void let_go(struct job *job, struct opened *here);                               /* lock */
 void finish_directory(struct job *job, struct unit *unit);                       /* lock */
 

@@ -348,12 +348,10 @@ static int reopened(struct job *job, struct opened *here)
 {
     int fresh = descend_again(here->unit, here);
     pthread_mutex_lock(&job->lock);
-    if (here->fd < 0) {
-        here->fd = fresh;
-        fresh = -1;
-        if (!here->pending)
-            reopen_next(job, here);
-    }
+    bool first = here->fd < 0;
+    take_descriptor(job, here, fresh);
+    if (first && !here->pending)
+        reopen_next(job, here);
     int fd = here->fd;
     pthread_mutex_unlock(&job->lock);
     if (fresh >= 0) /* another thread was faster */
