@@ -8,6 +8,7 @@ under the walk is taken as it is when it is looked at.
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +23,8 @@ __all__ = ["Fence", "Open", "Progress", "Report", "Unit", "Walk", "read_fence", 
 
 #: Entries between two looks at the clock: a few hundred microseconds on a warm disk.
 _BATCH = 128
-#: Directories held open on the way down; those further up are opened again on the way back.
+#: Directories held open on the way down; those further up are opened again on the way back. At
+#: most so many, and no more than a part of what this process may have open (see _may_hold).
 _OPEN = 128
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's block size (stat(3type))
 _CLOSED = -1
@@ -92,6 +94,7 @@ class Walk:
 
     def result(self) -> UnitResult:
         """Walk, and give what was found."""
+        self._most_open = _may_hold()
         try:
             descriptor = open_path(self._unit.path)
         except OSError:
@@ -132,8 +135,8 @@ class Walk:
         directories = self._list(here)
         if not self._unit.shallow:
             here.pending = sorted(map(os.fsencode, directories), reverse=True)
-        if len(self._trail) > _OPEN:
-            self._trail[-1 - _OPEN].close()
+        if len(self._trail) > self._most_open:
+            self._trail[-1 - self._most_open].close()
 
     def _go_up(self) -> None:
         for name in self._trail[-1].pending:
@@ -292,4 +295,19 @@ class Walk:
 
 def _is_mount(entry: os.DirEntry[str], points: Points) -> bool:
     below = points.get(os.fsencode(entry.name))
+def _may_hold() -> int:
+    """How many directories may be held open, as in the native core (reasonably_held in calls.c)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OPEN if limit == resource.RLIM_INFINITY else min(_OPEN, max(4, limit // 8))
+
+
+def _examined(descriptor: int) -> tuple[int, os.stat_result]:
+    """An open directory and what fstat(2) says of it. Closes it and raises OSError when it fails."""
+    try:
+        return descriptor, os.fstat(descriptor)
+    except OSError:  # ESTALE, EIO
+        os.close(descriptor)
+        raise
+
+
     return below is not None and not below

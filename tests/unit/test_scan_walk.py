@@ -148,6 +148,19 @@ def test_a_tree_of_thousands_of_levels_needs_few_descriptors(
     )
 
 
+def test_where_few_descriptors_may_be_open_a_walk_makes_do_with_them(
+    place: bytes, measure: Measure
+) -> None:
+    os.makedirs(os.path.join(place, *[b"d"] * 200))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 40, hard))
+    try:
+        usage = usage_of(place, measure=measure)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (usage.inodes, usage.unreadable) == (201, 0)
+
+
 def test_a_walk_leaves_no_descriptor_open(place: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "_OPEN", 2)
     os.makedirs(os.path.join(place, *[b"d"] * 9))
