@@ -75,7 +75,10 @@ class Open:
             self.descriptor = _CLOSED
 
     def is_at(self, descriptor: int) -> bool:
-        return os.path.samestat(os.fstat(descriptor), self.status)
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.status)
+        except OSError:
+            return False
 
 
 class Walk:
@@ -91,16 +94,16 @@ class Walk:
         self._trail: list[Open] = []
         self._points = fence.below(unit.path)
         self._subvolumes = fence.has_subvolumes(unit.path)
+        self._most_open = _may_hold()
 
     def result(self) -> UnitResult:
         """Walk, and give what was found."""
-        self._most_open = _may_hold()
         try:
-            descriptor = open_path(self._unit.path)
+            descriptor, status = _examined(open_path(self._unit.path))
         except OSError:
             self._measure_alone()
         else:
-            self._enter(descriptor, os.fstat(descriptor), b"", self._points)
+            self._enter(descriptor, status, b"", self._points)
             while self._trail and self._meter.goes_on():
                 self._step()
             self._wind_up()
@@ -115,11 +118,10 @@ class Walk:
 
     def _go_down(self, here: Open, name: bytes) -> None:
         try:
-            descriptor = open_directory(name, here.descriptor)
+            descriptor, status = _examined(open_directory(name, here.descriptor))
         except OSError:
             self._count_unopened(here, name)
             return
-        status = os.fstat(descriptor)
         if is_foreign(status, here.status.st_dev, self._subvolumes):
             os.close(descriptor)
         else:
@@ -250,7 +252,7 @@ class Walk:
         self._meter.count(1, allocated, apparent, 1)
 
     def _count_unopened(self, here: Open, name: bytes) -> None:
-        """Something that was listed as a directory and cannot be opened as one (any more)."""
+        """Something that was listed as a directory and cannot be opened or examined (any more)."""
         try:
             status = os.stat(name, dir_fd=here.descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -293,8 +295,6 @@ class Walk:
         return os.path.join(self._unit.path, *(it.name for it in self._trail[1:_SHOWN]))
 
 
-def _is_mount(entry: os.DirEntry[str], points: Points) -> bool:
-    below = points.get(os.fsencode(entry.name))
 def _may_hold() -> int:
     """How many directories may be held open, as in the native core (reasonably_held in calls.c)."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -302,7 +302,7 @@ def _may_hold() -> int:
 
 
 def _examined(descriptor: int) -> tuple[int, os.stat_result]:
-    """An open directory and what fstat(2) says of it. Closes it and raises OSError when it fails."""
+    """An open directory and what fstat(2) says of it; closed where that raises OSError."""
     try:
         return descriptor, os.fstat(descriptor)
     except OSError:  # ESTALE, EIO
@@ -310,4 +310,6 @@ def _examined(descriptor: int) -> tuple[int, os.stat_result]:
         raise
 
 
+def _is_mount(entry: os.DirEntry[str], points: Points) -> bool:
+    below = points.get(os.fsencode(entry.name))
     return below is not None and not below

@@ -300,7 +300,7 @@ static struct opened *walk_opened(struct worker *worker, struct unit *unit, stru
     return here;
 }
 
-/* Something that was listed as a directory and cannot be opened as one (any more). */
+/* Something that was listed as a directory and cannot be opened or examined as one (any more). */
 static void count_unopened(struct worker *worker, struct opened *above, int fd, struct dir *dir,
                            struct findings *around)
 {
@@ -333,7 +333,12 @@ static struct opened *open_child(struct worker *worker, struct opened *above, st
             count_unopened(worker, above, fd, dir, around);
         return NULL;
     }
-    if (fstat(own, &status) != 0 || is_foreign(&status, above->device, unit->subvolumes)) {
+    if (fstat(own, &status) != 0) { /* ESTALE, EIO */
+        close(own);
+        count_unopened(worker, above, fd, dir, around);
+        return NULL;
+    }
+    if (is_foreign(&status, above->device, unit->subvolumes)) {
         close(own);
         return NULL;
     }
@@ -354,8 +359,6 @@ static int reopened(struct job *job, struct opened *here)
         reopen_next(job, here);
     int fd = here->fd;
     pthread_mutex_unlock(&job->lock);
-    if (fresh >= 0) /* another thread was faster */
-        close(fresh);
     return fd;
 }
 
@@ -424,7 +427,11 @@ void walk_unit(struct worker *worker, struct unit *unit)
     } else {
         points_of_unit(job, unit);
         int fd = descend_path(unit->path);
-        if (fd < 0 || fstat(fd, &status) != 0) {
+        if (fd >= 0 && fstat(fd, &status) != 0) {
+            close(fd);
+            fd = -1;
+        }
+        if (fd < 0) {
             measure_alone(worker, unit);
         } else {
             unit->inode_numbers = unit->count_only && has_inode_numbers(fd);
