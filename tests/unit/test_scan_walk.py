@@ -209,6 +209,22 @@ def test_a_unit_that_is_a_file_is_that_inode(place: bytes, measure: Measure) -> 
     assert usage_of(path, measure=measure) == Usage(usage.bytes, 10_000, 1, 0, 0)
 
 
+def test_sums_of_links_are_kept_only_where_there_is_something_to_add(
+    place: bytes, measure: Measure
+) -> None:
+    unit = os.path.join(place, b"unit")
+    os.mkdir(unit)
+    flood(os.path.join(unit, b"below"), 1)
+    first = os.path.join(unit, b"below", b"checkpoint-00000000")
+    os.link(first, os.path.join(unit, b"link"))
+    tree = measure(Unit(unit), Fence()).tree
+    assert list(tree.links.nodes) == [0, 1], "from the unit upwards nothing is shared"
+    os.link(first, os.path.join(place, b"elsewhere"))
+    tree = measure(Unit(unit), Fence()).tree
+    assert list(tree.links.nodes) == [1], "the unit has it from below already"
+    assert tree.usage(0) == plain_count(unit)
+
+
 def test_a_unit_that_is_gone_is_empty_and_no_error(place: bytes, measure: Measure) -> None:
     result = measure(Unit(os.path.join(place, b"gone")), Fence())
     assert result.usage == Usage()
