@@ -95,6 +95,7 @@ class Walk:
         self._points = fence.below(unit.path)
         self._subvolumes = fence.has_subvolumes(unit.path)
         self._most_open = _may_hold()
+        self._newest = 0.0  # see UnitResult
 
     def result(self) -> UnitResult:
         """Walk, and give what was found."""
@@ -107,7 +108,7 @@ class Walk:
             while self._trail and self._meter.goes_on():
                 self._step()
             self._wind_up()
-        return self._growing.result(self._meter.entries)
+        return self._growing.result(self._meter.entries, int(self._newest))
 
     def _step(self) -> None:
         here = self._trail[-1]
@@ -206,6 +207,7 @@ class Walk:
     ) -> None:
         node = here.node
         blocks = apparent = others = 0
+        newest = 0.0
         for entry in batch:
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -220,6 +222,8 @@ class Walk:
                 others += 1
                 self._mark_unreadable(node, os.fsencode(entry.name))
                 continue
+            if status[stat.ST_CTIME] > newest:  # noqa: PLR1730 - max() would be a call
+                newest = status[stat.ST_CTIME]
             if status.st_nlink > 1:
                 others += 1
                 self._count_linked(node, status)
@@ -228,6 +232,8 @@ class Walk:
             # As apparent_size(), without the call: this is the line that a million files run.
             if status.st_mode & 0o150000 == 0o100000:
                 apparent += status.st_size
+        if node:
+            self._newest = max(self._newest, newest)
         inodes = len(batch) - others
         self._growing.add(node, blocks * _BLOCK, apparent, inodes)
         self._meter.count(inodes, blocks * _BLOCK, apparent, inodes)
@@ -235,6 +241,8 @@ class Walk:
     def _count_directory(self, name: bytes, status: os.stat_result) -> int:
         allocated = status.st_blocks * _BLOCK
         self._meter.count(1, allocated, 0, 1)
+        if self._trail:
+            self._newest = max(self._newest, status[stat.ST_CTIME])
         return self._growing.enter(self._trail[-1].node if self._trail else 0, name, allocated)
 
     def _count_linked(self, node: int, status: os.stat_result) -> None:
@@ -244,6 +252,8 @@ class Walk:
         self._meter.entries += 1
 
     def _count_file(self, node: int, status: os.stat_result) -> None:
+        if node:
+            self._newest = max(self._newest, status[stat.ST_CTIME])
         if status.st_nlink > 1:
             self._count_linked(node, status)
             return

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -223,6 +224,28 @@ def test_sums_of_links_are_kept_only_where_there_is_something_to_add(
     tree = measure(Unit(unit), Fence()).tree
     assert list(tree.links.nodes) == [1], "the unit has it from below already"
     assert tree.usage(0) == plain_count(unit)
+
+
+def test_the_latest_change_is_found_however_deep_but_not_beside(
+    place: bytes, measure: Measure
+) -> None:
+    deep = os.path.join(place, b"diff", b"usr", b"lib")
+    os.makedirs(deep)
+    flood(os.path.join(place, b"empty"), 0)
+    files = [os.path.join(it, b"file") for it in (deep, place)]
+    for path in files:
+        Path(os.fsdecode(path)).touch()
+    assert measure(Unit(os.path.join(place, b"empty")), Fence()).newest == 0
+    for changed, counts in ((files[0], True), (deep, True), (files[1], False), (place, False)):
+        before = measure(Unit(place), Fence()).newest
+        while int(os.lstat(changed).st_ctime) <= before:
+            time.sleep(0.1)
+            os.utime(changed, (0, 0))
+        newest = measure(Unit(place), Fence()).newest
+        assert newest == (int(os.lstat(changed).st_ctime) if counts else before)
+    os.link(files[0], os.path.join(place, b"link"))
+    linked = int(os.lstat(files[0]).st_ctime)
+    assert measure(Unit(place), Fence()).newest == linked
 
 
 def test_a_unit_that_is_gone_is_empty_and_no_error(place: bytes, measure: Measure) -> None:

@@ -93,6 +93,7 @@ struct part {
     struct link_row *rows;
     size_t row_count, row_room;
     struct inode_set inodes;
+    int64_t newest; /* the latest change, in seconds */
 };
 
 struct unit {

@@ -110,12 +110,23 @@ static void publish(struct unit *unit, const struct findings *found)
         atomic_fetch_add_explicit(&unit->unreadable, found->unreadable, memory_order_relaxed);
 }
 
-static void count_directory(struct unit *unit, struct dir *dir, const struct stat *status)
+/* Remember the latest change, as UnitResult in tree.py has it, of a directory or of a file in it. */
+static void note_change(const struct worker *worker, const struct unit *unit,
+                        const struct dir *dir, const struct stat *status)
+{
+    struct part *part = part_of(worker, unit);
+    if (dir->parent && status->st_ctime > part->newest)
+        part->newest = status->st_ctime;
+}
+
+static void count_directory(const struct worker *worker, struct unit *unit, struct dir *dir,
+                            const struct stat *status)
 {
     struct findings itself = {.entries = 1, .bytes = allocated(status), .inodes = 1};
     dir->bytes = itself.bytes;
     dir->inodes = 1;
     dir->state = COUNTED;
+    note_change(worker, unit, dir, status);
     publish(unit, &itself);
 }
 
@@ -133,6 +144,7 @@ static void count_file(struct worker *worker, struct unit *unit, struct dir *dir
                        const struct stat *status, struct findings *found)
 {
     found->entries++;
+    note_change(worker, unit, dir, status);
     if (unit->count_only) {
         count_number(worker, unit, status->st_dev, status->st_ino, found);
     } else if (status->st_nlink > 1) {
@@ -278,7 +290,7 @@ static struct opened *walk_opened(struct worker *worker, struct unit *unit, stru
                                   struct findings *found)
 {
     struct opened *here = malloc(sizeof *here);
-    count_directory(unit, dir, status);
+    count_directory(worker, unit, dir, status);
     if (!here) {
         fail(worker->job, ENOMEM);
         dir->cut = true;
@@ -313,7 +325,7 @@ static void count_unopened(struct worker *worker, struct opened *above, int fd, 
         count_file(worker, unit, above->dir, &status, around);
     } else if (!is_foreign(&status, above->device, unit->subvolumes)) {
         struct findings itself = {0};
-        count_directory(unit, dir, &status);
+        count_directory(worker, unit, dir, &status);
         mark_unreadable(worker, unit, above->dir, dir->name, &itself);
         publish(unit, &itself);
         dir->unreadable = 1;
@@ -401,7 +413,7 @@ static void measure_alone(struct worker *worker, struct unit *unit)
         if (errno != ENOENT && errno != ENOTDIR)
             mark_unreadable(worker, unit, root, "", &found);
     } else if (S_ISDIR(status.st_mode)) {
-        count_directory(unit, root, &status);
+        count_directory(worker, unit, root, &status);
         mark_unreadable(worker, unit, root, "", &found);
     } else {
         count_file(worker, unit, root, &status, &found);
