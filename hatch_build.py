@@ -20,7 +20,11 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 CORE = "app/scan/native"
 FILE = "whodiff_scan.so"
-FLAGS = ["-std=c11", "-O2", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden"]
+#: Wide offsets in every file, or the files differ about structs on 32-bit machines (core.h checks).
+FLAGS = [
+    *("-std=c11", "-O2", "-D_FILE_OFFSET_BITS=64"),
+    *("-fPIC", "-shared", "-pthread", "-fvisibility=hidden"),
+]
 
 
 class NativeCore(BuildHookInterface):  # type: ignore[type-arg]

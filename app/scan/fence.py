@@ -57,7 +57,7 @@ class Fence:
 
 
 def read_fence() -> Fence:
-    """The fence of this moment: every mount that this process sees."""
+    """The fence of this moment: every mount that a path of this process leads to."""
     kinds = {mount.point: mount.fstype for mount in mountinfo.read()}
     return Fence(
         frozenset(kinds),

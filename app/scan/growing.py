@@ -60,8 +60,8 @@ class GrowingTree:
         """The walk was stopped in directory ``node``."""
         self.tree.cut.append(node)
 
-    def result(self, entries: int) -> UnitResult:
-        """The unit's result, when every directory has been left."""
+    def result(self, entries: int, newest: int = 0) -> UnitResult:
+        """The unit's result, when every directory has been left; see UnitResult for ``newest``."""
         tree = self.tree
         tree.names = bytes(self._names)
         tree.unreadable = array("i", sorted(tree.unreadable))
@@ -73,6 +73,7 @@ class GrowingTree:
             entries=entries,
             outside_links=self.log.outside(),
             unreadable=tuple(self._unreadable),
+            newest=newest,
         )
 
 

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from app.scan.fence import Fence
 from app.scan.kept_file import Entry, KeptFile
-from app.scan.marks import Mark, marks_of, newest
+from app.scan.marks import Mark, marks_of
 from app.scan.tree import UnitResult
 
-#: A layer that changed less than this many seconds ago is not kept: file systems allocate late
-#: and give back what they took too much, so that st_blocks of new files still moves.
+#: A layer in which anything changed less than this many seconds ago is not kept: file systems
+#: allocate late and give back what they took too much, so that st_blocks of new files still moves.
+#: Nobody can set what tells (st_ctime); the walk itself looks at all of it, as the directories on
+#: top have the time of their making, and unpacking may go on for long below them.
 SETTLED = 600.0
 
 
@@ -62,12 +64,12 @@ class Kept:
         ``fence`` of now.
         """
         wanted = {entry.result.key: entry for entry in measured if _is_whole(entry.result)}
-        settled = time.time_ns() - int(SETTLED * 1e9)
+        settled = time.time() - SETTLED
         after = marks_of(wanted, fence)
         fresh = {
             path: entry
             for path, entry in wanted.items()
-            if after.get(path) == entry.mark and newest(entry.mark) <= settled
+            if after.get(path) == entry.mark and entry.result.newest <= settled
         }
         with self._lock:
             self._entries.update(fresh)

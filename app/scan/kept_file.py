@@ -32,7 +32,7 @@ LIMIT = 32 << 20  # bytes of one file
 MOST_FILES = 8  # the oldest go: this is memory
 #: A file takes at most this part of what is free where it lies: others need the place more.
 _PART = 4
-_FORMAT = 1
+_FORMAT = 2
 _FOLDER = "whodiff"
 _IN_MEMORY = ("tmpfs", "ramfs")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -230,6 +230,7 @@ def _record(entry: Entry) -> dict[str, Any]:
         "key": _text(entry.result.key),
         "mark": [[_text(stamp[0]), *stamp[1:]] for stamp in entry.mark],
         "entries": entry.result.entries,
+        "newest": entry.result.newest,
         "names": _text(tree.names),
         "tree": {column: _text(getattr(tree, column).tobytes()) for column, _ in _COLUMNS},
         "link_nodes": _text(tree.links.nodes.tobytes()),
@@ -254,7 +255,13 @@ def _entry(record: Any) -> Entry:
     if heights != {len(tree)} or not len(tree) or tree.name_ends[-1] != len(tree.names):
         raise ValueError
     marked = tuple(_stamp(*stamp) for stamp in record["mark"])
-    result = UnitResult(key=key, tree=tree, usage=tree.usage(0), entries=int(record["entries"]))
+    result = UnitResult(
+        key=key,
+        tree=tree,
+        usage=tree.usage(0),
+        entries=int(record["entries"]),
+        newest=int(record["newest"]),
+    )
     return Entry(marked, result)
 
 

@@ -180,8 +180,9 @@ def _add(table: dict[int, list[int]], node: int, amount: tuple[int, int, int], s
 
 
 def _summed(table: dict[int, list[int]]) -> LinkSums:
-    if not table:
+    """The running sums over the directories at which there is something to add."""
+    nodes = array("i", sorted(node for node, sums in table.items() if any(sums)))
+    if not nodes:
         return LinkSums()
-    nodes = array("i", sorted(table))
     columns = zip(*(table[node] for node in nodes), strict=True)
     return LinkSums(nodes, tuple(array("q", accumulate(column, initial=0)) for column in columns))

@@ -3,7 +3,8 @@
 What can be seen whole (the directory itself, and what in it is no directory) is marked by all that
 its figures are made of. Its subdirectories are marked by their identity and their ctime: they were
 not replaced, moved, or changed directly. What happens deeper does not show, so marks are for
-directories whose owner never writes to them again, not for any other.
+directories whose owner never writes to them again, not for any other; that it has been quiet there
+for a while is told by the walk (``UnitResult.newest``).
 
 The ctime of what is seen whole is left out on purpose: the engine writes the empty file
 ``committed`` anew for every container that it creates (moby daemon/graphdriver/overlay2/overlay.go,
@@ -62,11 +63,6 @@ def marks_of(paths: Iterable[bytes], fence: Fence) -> dict[bytes, Mark]:
         if found:
             marks[path] = found
     return marks
-
-
-def newest(marked: Mark) -> int:
-    """The latest change of a subdirectory, in nanoseconds since the epoch; 0 without any."""
-    return max(stamp[-1] for stamp in marked)
 
 
 def device(marked: Mark) -> int:

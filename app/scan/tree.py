@@ -101,6 +101,9 @@ class UnitResult:
     A unit that was not there any more has an empty usage and a tree of one directory. ``entries``
     counts directory entries, each hard link for itself. ``unreadable`` are the paths of unreadable
     entries, the first 200 in the order of names; ``usage.unreadable`` counts all of them.
+    ``newest`` is the latest change (st_ctime, in whole seconds since 1970) of a directory in the
+    unit, or of anything in such a directory; 0 without any. What else lies directly in the unit
+    does not count: see :mod:`app.scan.marks`.
     """
 
     key: bytes
@@ -109,6 +112,7 @@ class UnitResult:
     entries: int = 0
     outside_links: OutsideLinks = field(default_factory=OutsideLinks)
     unreadable: tuple[bytes, ...] = ()
+    newest: int = 0
 
 
 def combined(results: Iterable[UnitResult]) -> Usage:

@@ -8,6 +8,7 @@ under the walk is taken as it is when it is looked at.
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +23,8 @@ __all__ = ["Fence", "Open", "Progress", "Report", "Unit", "Walk", "read_fence", 
 
 #: Entries between two looks at the clock: a few hundred microseconds on a warm disk.
 _BATCH = 128
-#: Directories held open on the way down; those further up are opened again on the way back.
+#: Directories held open on the way down; those further up are opened again on the way back. At
+#: most so many, and no more than a part of what this process may have open (see _may_hold).
 _OPEN = 128
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's block size (stat(3type))
 _CLOSED = -1
@@ -73,7 +75,10 @@ class Open:
             self.descriptor = _CLOSED
 
     def is_at(self, descriptor: int) -> bool:
-        return os.path.samestat(os.fstat(descriptor), self.status)
+        try:
+            return os.path.samestat(os.fstat(descriptor), self.status)
+        except OSError:
+            return False
 
 
 class Walk:
@@ -89,19 +94,21 @@ class Walk:
         self._trail: list[Open] = []
         self._points = fence.below(unit.path)
         self._subvolumes = fence.has_subvolumes(unit.path)
+        self._most_open = _may_hold()
+        self._newest = 0.0  # see UnitResult
 
     def result(self) -> UnitResult:
         """Walk, and give what was found."""
         try:
-            descriptor = open_path(self._unit.path)
+            descriptor, status = _examined(open_path(self._unit.path))
         except OSError:
             self._measure_alone()
         else:
-            self._enter(descriptor, os.fstat(descriptor), b"", self._points)
+            self._enter(descriptor, status, b"", self._points)
             while self._trail and self._meter.goes_on():
                 self._step()
             self._wind_up()
-        return self._growing.result(self._meter.entries)
+        return self._growing.result(self._meter.entries, int(self._newest))
 
     def _step(self) -> None:
         here = self._trail[-1]
@@ -112,11 +119,10 @@ class Walk:
 
     def _go_down(self, here: Open, name: bytes) -> None:
         try:
-            descriptor = open_directory(name, here.descriptor)
+            descriptor, status = _examined(open_directory(name, here.descriptor))
         except OSError:
             self._count_unopened(here, name)
             return
-        status = os.fstat(descriptor)
         if is_foreign(status, here.status.st_dev, self._subvolumes):
             os.close(descriptor)
         else:
@@ -132,8 +138,8 @@ class Walk:
         directories = self._list(here)
         if not self._unit.shallow:
             here.pending = sorted(map(os.fsencode, directories), reverse=True)
-        if len(self._trail) > _OPEN:
-            self._trail[-1 - _OPEN].close()
+        if len(self._trail) > self._most_open:
+            self._trail[-1 - self._most_open].close()
 
     def _go_up(self) -> None:
         for name in self._trail[-1].pending:
@@ -201,6 +207,7 @@ class Walk:
     ) -> None:
         node = here.node
         blocks = apparent = others = 0
+        newest = 0.0
         for entry in batch:
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -215,6 +222,8 @@ class Walk:
                 others += 1
                 self._mark_unreadable(node, os.fsencode(entry.name))
                 continue
+            if status[stat.ST_CTIME] > newest:  # noqa: PLR1730 - max() would be a call
+                newest = status[stat.ST_CTIME]
             if status.st_nlink > 1:
                 others += 1
                 self._count_linked(node, status)
@@ -223,6 +232,8 @@ class Walk:
             # As apparent_size(), without the call: this is the line that a million files run.
             if status.st_mode & 0o150000 == 0o100000:
                 apparent += status.st_size
+        if node:
+            self._newest = max(self._newest, newest)
         inodes = len(batch) - others
         self._growing.add(node, blocks * _BLOCK, apparent, inodes)
         self._meter.count(inodes, blocks * _BLOCK, apparent, inodes)
@@ -230,6 +241,8 @@ class Walk:
     def _count_directory(self, name: bytes, status: os.stat_result) -> int:
         allocated = status.st_blocks * _BLOCK
         self._meter.count(1, allocated, 0, 1)
+        if self._trail:
+            self._newest = max(self._newest, status[stat.ST_CTIME])
         return self._growing.enter(self._trail[-1].node if self._trail else 0, name, allocated)
 
     def _count_linked(self, node: int, status: os.stat_result) -> None:
@@ -239,6 +252,8 @@ class Walk:
         self._meter.entries += 1
 
     def _count_file(self, node: int, status: os.stat_result) -> None:
+        if node:
+            self._newest = max(self._newest, status[stat.ST_CTIME])
         if status.st_nlink > 1:
             self._count_linked(node, status)
             return
@@ -247,7 +262,7 @@ class Walk:
         self._meter.count(1, allocated, apparent, 1)
 
     def _count_unopened(self, here: Open, name: bytes) -> None:
-        """Something that was listed as a directory and cannot be opened as one (any more)."""
+        """Something that was listed as a directory and cannot be opened or examined (any more)."""
         try:
             status = os.stat(name, dir_fd=here.descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -288,6 +303,21 @@ class Walk:
     def _current(self) -> bytes:
         """The directory that the walk is in, as long as one can show it."""
         return os.path.join(self._unit.path, *(it.name for it in self._trail[1:_SHOWN]))
+
+
+def _may_hold() -> int:
+    """How many directories may be held open, as in the native core (reasonably_held in calls.c)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OPEN if limit == resource.RLIM_INFINITY else min(_OPEN, max(4, limit // 8))
+
+
+def _examined(descriptor: int) -> tuple[int, os.stat_result]:
+    """An open directory and what fstat(2) says of it; closed where that raises OSError."""
+    try:
+        return descriptor, os.fstat(descriptor)
+    except OSError:  # ESTALE, EIO
+        os.close(descriptor)
+        raise
 
 
 def _is_mount(entry: os.DirEntry[str], points: Points) -> bool:

@@ -13,8 +13,8 @@ drive() { # NAME WRAPPER FLAGS...
   name=$1 wrapper=$2
   shift 2
   echo "$name"
-  $compiler -std=c11 -g -O1 -Wall -Wextra -Werror -pthread "$@" -Iapp/scan/native \
-    app/scan/native/*.c tests/native/driver.c -o "$place/driver"
+  $compiler -std=c11 -g -O1 -Wall -Wextra -Werror -D_FILE_OFFSET_BITS=64 -pthread "$@" \
+    -Iapp/scan/native app/scan/native/*.c tests/native/driver.c -o "$place/driver"
   mkdir "$place/trees"
   $wrapper "$place/driver" "$place/trees"
   rm -rf "$place/trees"

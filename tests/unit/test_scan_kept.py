@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app.scan import kept_file
 from app.scan.fence import Fence, read_fence
 from app.scan.job import run
-from app.scan.kept import Kept
+from app.scan.kept import SETTLED, Kept
 from app.scan.kept_file import Entry, KeptFile
 from app.scan.marks import mark, marks_of
 from app.scan.tree import UnitResult
@@ -97,6 +97,21 @@ def test_what_is_young_is_not_kept(tmp_path: Path) -> None:
     it = Kept()
     it.keep(measured(path), Fence())
     assert not good(it, path)
+
+
+def test_it_is_the_latest_change_of_anything_in_it_that_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_layer(tmp_path / "a")
+    (entry,) = measured(path)
+    # As of a layer that was unpacked for an hour: its topmost directories are that old.
+    late = Entry(entry.mark, replace(entry.result, newest=entry.result.newest + 3600))
+    it = Kept()
+    for seconds, expected in ((SETTLED + 3599, set()), (SETTLED + 3601, {path})):
+        now = entry.result.newest + seconds
+        monkeypatch.setattr("app.scan.kept.time.time", lambda now=now: now)
+        it.keep([late], Fence())
+        assert good(it, path) == expected
 
 
 def test_what_was_mounted_over_meanwhile_is_not_kept(tmp_path: Path, settled: None) -> None:

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -148,6 +149,19 @@ def test_a_tree_of_thousands_of_levels_needs_few_descriptors(
     )
 
 
+def test_where_few_descriptors_may_be_open_a_walk_makes_do_with_them(
+    place: bytes, measure: Measure
+) -> None:
+    os.makedirs(os.path.join(place, *[b"d"] * 200))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 40, hard))
+    try:
+        usage = usage_of(place, measure=measure)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert (usage.inodes, usage.unreadable) == (201, 0)
+
+
 def test_a_walk_leaves_no_descriptor_open(place: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walk, "_OPEN", 2)
     os.makedirs(os.path.join(place, *[b"d"] * 9))
@@ -194,6 +208,44 @@ def test_a_unit_that_is_a_file_is_that_inode(place: bytes, measure: Measure) -> 
     assert usage.apparent == 10_000
     os.link(path, path + b"2")
     assert usage_of(path, measure=measure) == Usage(usage.bytes, 10_000, 1, 0, 0)
+
+
+def test_sums_of_links_are_kept_only_where_there_is_something_to_add(
+    place: bytes, measure: Measure
+) -> None:
+    unit = os.path.join(place, b"unit")
+    os.mkdir(unit)
+    flood(os.path.join(unit, b"below"), 1)
+    first = os.path.join(unit, b"below", b"checkpoint-00000000")
+    os.link(first, os.path.join(unit, b"link"))
+    tree = measure(Unit(unit), Fence()).tree
+    assert list(tree.links.nodes) == [0, 1], "from the unit upwards nothing is shared"
+    os.link(first, os.path.join(place, b"elsewhere"))
+    tree = measure(Unit(unit), Fence()).tree
+    assert list(tree.links.nodes) == [1], "the unit has it from below already"
+    assert tree.usage(0) == plain_count(unit)
+
+
+def test_the_latest_change_is_found_however_deep_but_not_beside(
+    place: bytes, measure: Measure
+) -> None:
+    deep = os.path.join(place, b"diff", b"usr", b"lib")
+    os.makedirs(deep)
+    flood(os.path.join(place, b"empty"), 0)
+    files = [os.path.join(it, b"file") for it in (deep, place)]
+    for path in files:
+        Path(os.fsdecode(path)).touch()
+    assert measure(Unit(os.path.join(place, b"empty")), Fence()).newest == 0
+    for changed, counts in ((files[0], True), (deep, True), (files[1], False), (place, False)):
+        before = measure(Unit(place), Fence()).newest
+        while int(os.lstat(changed).st_ctime) <= before:
+            time.sleep(0.1)
+            os.utime(changed, (0, 0))
+        newest = measure(Unit(place), Fence()).newest
+        assert newest == (int(os.lstat(changed).st_ctime) if counts else before)
+    os.link(files[0], os.path.join(place, b"link"))
+    linked = int(os.lstat(files[0]).st_ctime)
+    assert measure(Unit(place), Fence()).newest == linked
 
 
 def test_a_unit_that_is_gone_is_empty_and_no_error(place: bytes, measure: Measure) -> None:

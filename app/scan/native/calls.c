@@ -1,6 +1,5 @@
 /* What Python calls: a job from its beginning to its end. */
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
 
 #include <errno.h>
 #include <signal.h>

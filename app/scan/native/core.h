@@ -10,6 +10,9 @@
 
 #include "whodiff_scan.h"
 
+_Static_assert(sizeof(off_t) == 8 && sizeof(ino_t) == 8,
+               "every file needs -D_FILE_OFFSET_BITS=64: struct stat is to be the same in all");
+
 enum {
     BUFFER_SIZE = 32768, /* a thousand entries: a millisecond's work to hand over */
     MOST_NAMED = 200,    /* unreadable paths kept for each unit */
@@ -51,6 +54,7 @@ struct opened {
     struct points points;
     bool by_number; /* entries can be counted by the inode number that the directory has */
     bool stacked;
+    bool reopening; /* a thread is about to open it again: wait for that */
     unsigned busy;                /* threads in it, and batches of it handed over */
     struct dir *pending;          /* directories in it that nobody has opened yet */
     struct dir *children;         /* those that somebody has */
@@ -89,6 +93,7 @@ struct part {
     struct link_row *rows;
     size_t row_count, row_room;
     struct inode_set inodes;
+    int64_t newest; /* the latest change, in seconds */
 };
 
 struct unit {
@@ -181,7 +186,8 @@ void fail(struct job *job, int error);
 void watch(struct worker *worker, const struct opened *here);
 bool hand_over(struct worker *worker, struct opened *here);
 void settle(struct job *job, struct opened *here, const struct findings *found); /* lock */
-void reopen_next(struct job *job, const struct opened *here);                     /* lock */
+void take_descriptor(struct job *job, struct opened *here, int fresh);           /* lock */
+void reopen_next(struct job *job, const struct opened *here);                    /* lock */
 void let_go(struct job *job, struct opened *here);                               /* lock */
 void finish_directory(struct job *job, struct unit *unit);                       /* lock */
 

@@ -1,7 +1,6 @@
 /* Opening directories: relative to one another, never through a symbolic link, never across a
  * mount, without a trace. Nothing here knows of sizes. */
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
 
 #include <errno.h>
 #include <fcntl.h>

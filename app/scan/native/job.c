@@ -4,7 +4,6 @@
  * directory found last (so that few are open at a time), the next unit. A unit is packed by the
  * thread that did the last of it. */
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,22 +78,6 @@ static size_t levels_between(const struct dir *dir, const struct dir *above)
     return dir == above && levels <= MOST_ASCENDED ? levels : 0;
 }
 
-/* Nothing is pending in `here` any more. If the directory whose turn is next was closed meanwhile,
- * and is above this one, now is the time to open it again, by the shortest way: the kernel has all
- * of it in memory. Lock held. */
-void reopen_next(struct job *job, const struct opened *here)
-{
-    struct opened *next = job->stack;
-    if (!next || next->fd >= 0 || here->fd < 0)
-        return;
-    size_t levels = levels_between(here->dir, next->dir);
-    if (levels == 0)
-        return;
-    next->fd = ascend(here->fd, levels, next->device, next->inode);
-    if (next->fd >= 0 && next->busy == 0)
-        list(job, next);
-}
-
 /* One use of a directory less; after the last one it is closed. Lock held, but not throughout. */
 void let_go(struct job *job, struct opened *here)
 {
@@ -117,6 +100,42 @@ void let_go(struct job *job, struct opened *here)
     struct unit *unit = here->unit;
     free(here);
     finish_directory(job, unit);
+}
+
+/* Give a directory that the caller is in, and that was closed, the descriptor that it was opened
+ * again with (or -1); another thread may have been faster. Lock held, but not throughout. */
+void take_descriptor(struct job *job, struct opened *here, int fresh)
+{
+    if (here->fd < 0) {
+        here->fd = fresh;
+    } else if (fresh >= 0) {
+        pthread_mutex_unlock(&job->lock);
+        close(fresh);
+        pthread_mutex_lock(&job->lock);
+    }
+}
+
+/* Nothing is pending in `here` any more, which the caller is in. If the directory whose turn is next
+ * was closed meanwhile, and is above this one, now is the time to open it again, by the shortest way:
+ * the kernel has all of it in memory. Lock held, but not throughout. */
+void reopen_next(struct job *job, const struct opened *here)
+{
+    struct opened *next = job->stack;
+    if (!next || next->fd >= 0 || next->reopening || here->fd < 0)
+        return;
+    size_t levels = levels_between(here->dir, next->dir);
+    if (levels == 0)
+        return;
+    next->reopening = true;
+    next->busy++;
+    pthread_mutex_unlock(&job->lock);
+    int fresh = ascend(here->fd, levels, next->device, next->inode);
+    pthread_mutex_lock(&job->lock);
+    next->reopening = false;
+    take_descriptor(job, next, fresh);
+    if (atomic_load(&job->idle) > 0)
+        pthread_cond_broadcast(&job->work);
+    let_go(job, next);
 }
 
 /* Enter what was found in a directory, and offer the directories among it. Lock held. */
@@ -223,11 +242,19 @@ static bool has_unit(const struct job *job)
            job->running == 0;
 }
 
-static bool has_work(const struct job *job)
+/* Whether there is a directory to be opened, and where: not while that is being opened again, as
+ * everybody else's way there is longer. */
+static bool has_child(const struct job *job)
 {
-    return job->batches || job->stack || has_unit(job);
+    return job->stack && !job->stack->reopening;
 }
 
+static bool has_work(const struct job *job)
+{
+    return job->batches || has_child(job) || has_unit(job);
+}
+
+/* Lock held, but not throughout. */
 static void take_child(struct job *job, struct task *task)
 {
     struct opened *here = job->stack;
@@ -270,7 +297,7 @@ static bool take(struct worker *worker, struct task *task)
             job->queued--;
             return true;
         }
-        if (job->stack) {
+        if (has_child(job)) {
             take_child(job, task);
             return true;
         }

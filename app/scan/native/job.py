@@ -266,6 +266,7 @@ def _result(unit: Unit, result: ResultC) -> UnitResult:
         entries=result.figures.entries,
         outside_links=OutsideLinks(columns["outside"]),
         unreadable=tuple(columns["paths"].tobytes().split(b"\0")[:-1]),
+        newest=result.newest,
     )
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import ClassVar
 from zipimport import zipimporter
 
-ABI = 1
+ABI = 2
 MOST_THREADS = 16
 FILE = "whodiff_scan.so"
 _SHOWN_PATH = 4096
@@ -123,6 +123,7 @@ ResultC._fields_ = [
     ("next", POINTER(ResultC)),
     ("unit", c_uint64),
     ("complete", c_int32),
+    ("newest", c_int64),
     ("figures", FiguresC),
     ("columns", ColumnC * len(COLUMNS)),
 ]

@@ -9,7 +9,6 @@
 
 /* What is to be added to the sums at one directory. */
 struct amount {
-    int32_t node;
     int64_t bytes, apparent, inodes, shared_bytes, shared_inodes;
 };
 
@@ -48,12 +47,6 @@ static int by_inode(const void *left, const void *right)
     return (a->dir->number > b->dir->number) - (a->dir->number < b->dir->number);
 }
 
-static int by_node(const void *left, const void *right)
-{
-    const struct amount *a = left, *b = right;
-    return (a->node > b->node) - (a->node < b->node);
-}
-
 /* All rows of the unit in one array, sorted; the parts keep none. NULL: no memory. */
 static struct link_row *all_rows(struct unit *unit, size_t *count)
 {
@@ -85,10 +78,19 @@ static int32_t meeting(const struct whodiff_column *columns, int32_t left, int32
     return left;
 }
 
-/* Spread one inode, whose rows these are. Numbered depth first, the ways up from its directories
- * meet exactly where those of neighbours do. Returns the end of what was written. */
-static struct amount *spread(const struct whodiff_column *columns, const struct link_row *rows,
-                             size_t count, struct amount *out, uint64_t **outside)
+static void add(struct amount *to, int64_t sign, int64_t bytes, int64_t apparent_size)
+{
+    to->bytes += sign * bytes;
+    to->apparent += sign * apparent_size;
+    to->inodes += sign;
+    to->shared_bytes += sign * bytes;
+    to->shared_inodes += sign;
+}
+
+/* Spread one inode, whose rows these are, over the amounts at each directory. Numbered depth first,
+ * the ways up from its directories meet exactly where those of neighbours do. */
+static void spread(const struct whodiff_column *columns, const struct link_row *rows, size_t count,
+                   struct amount *amounts, uint64_t **outside)
 {
     uint64_t seen = 0, nlink = 0;
     int64_t bytes = rows[0].bytes, apparent_size = rows[0].apparent;
@@ -99,62 +101,55 @@ static struct amount *spread(const struct whodiff_column *columns, const struct 
         nlink = rows[i].nlink > nlink ? rows[i].nlink : nlink;
         if (node == before)
             continue;
-        *out++ = (struct amount){node, bytes, apparent_size, 1, bytes, 1};
+        add(&amounts[node], 1, bytes, apparent_size);
         if (before >= 0)
-            *out++ = (struct amount){meeting(columns, before, node),
-                                     -bytes, -apparent_size, -1, -bytes, -1};
+            add(&amounts[meeting(columns, before, node)], -1, bytes, apparent_size);
         before = node;
     }
     if (seen >= nlink) {
         /* From where all links meet upwards nothing is shared with the outside. */
-        *out++ = (struct amount){meeting(columns, first, before), 0, 0, 0, -bytes, -1};
+        struct amount *from = &amounts[meeting(columns, first, before)];
+        from->shared_bytes -= bytes;
+        from->shared_inodes--;
     } else {
         const uint64_t numbers[6] = {rows[0].device, rows[0].inode, (uint64_t)bytes,
                                      (uint64_t)apparent_size, seen, nlink};
         memcpy(*outside, numbers, sizeof numbers);
         *outside += 6;
     }
-    return out;
 }
 
-/* Amounts of the same directory added up, in place; how many directories there are. */
-static size_t gather(struct amount *amounts, size_t count)
+static bool is_nothing(const struct amount *amount)
 {
-    size_t kept = 0;
-    qsort(amounts, count, sizeof *amounts, by_node);
-    for (size_t i = 0; i < count; i++) {
-        if (kept == 0 || amounts[kept - 1].node != amounts[i].node) {
-            amounts[kept++] = amounts[i];
-            continue;
-        }
-        struct amount *sum = &amounts[kept - 1];
-        sum->bytes += amounts[i].bytes;
-        sum->apparent += amounts[i].apparent;
-        sum->inodes += amounts[i].inodes;
-        sum->shared_bytes += amounts[i].shared_bytes;
-        sum->shared_inodes += amounts[i].shared_inodes;
-    }
-    return kept;
+    return !(amount->bytes | amount->apparent | amount->inodes | amount->shared_bytes |
+             amount->shared_inodes);
 }
 
-/* The directories, and the running sums over them, beginning with 0. */
+/* The directories at which there is something to add, and the running sums over them, beginning
+ * with 0. */
 static bool make_sums(struct whodiff_column *columns, const struct amount *amounts, size_t count)
 {
-    size_t height = count + 1;
-    if (!make_column(&columns[LINK_NODES], count * sizeof(int32_t)) ||
+    size_t height = 1;
+    for (size_t node = 0; node < count; node++)
+        height += !is_nothing(&amounts[node]);
+    if (!make_column(&columns[LINK_NODES], (height - 1) * sizeof(int32_t)) ||
         !make_column(&columns[LINK_SUMS], 5 * height * sizeof(int64_t)))
         return false;
     int32_t *nodes = columns[LINK_NODES].data;
     int64_t *sums = columns[LINK_SUMS].data;
     for (int column = 0; column < 5; column++)
         sums[column * height] = 0;
-    for (size_t i = 0; i < count; i++) {
-        nodes[i] = amounts[i].node;
-        sums[i + 1] = sums[i] + amounts[i].bytes;
-        sums[height + i + 1] = sums[height + i] + amounts[i].apparent;
-        sums[2 * height + i + 1] = sums[2 * height + i] + amounts[i].inodes;
-        sums[3 * height + i + 1] = sums[3 * height + i] + amounts[i].shared_bytes;
-        sums[4 * height + i + 1] = sums[4 * height + i] + amounts[i].shared_inodes;
+    for (size_t node = 0; node < count; node++) {
+        const struct amount *amount = &amounts[node];
+        if (is_nothing(amount))
+            continue;
+        *nodes++ = (int32_t)node;
+        sums[1] = sums[0] + amount->bytes;
+        sums[height + 1] = sums[height] + amount->apparent;
+        sums[2 * height + 1] = sums[2 * height] + amount->inodes;
+        sums[3 * height + 1] = sums[3 * height] + amount->shared_bytes;
+        sums[4 * height + 1] = sums[4 * height] + amount->shared_inodes;
+        sums++;
     }
     return true;
 }
@@ -171,20 +166,21 @@ bool spread_links(struct unit *unit, struct whodiff_result *result)
         free(rows);
         return true;
     }
-    /* An inode in n directories makes n amounts there, n - 1 where they meet, and one more. */
-    struct amount *amounts = malloc(2 * count * sizeof *amounts), *end = amounts;
+    /* One for each directory: however many links there are, no more memory, and nothing to sort. */
+    size_t directories = columns[PARENTS].size / sizeof(int32_t);
+    struct amount *amounts = calloc(directories, sizeof *amounts);
     bool made = amounts && make_column(&columns[OUTSIDE], 6 * count * sizeof(uint64_t));
     uint64_t *outside = columns[OUTSIDE].data;
     for (size_t first = 0, next; made && first < count; first = next) {
         for (next = first + 1; next < count && rows[next].inode == rows[first].inode &&
                                rows[next].device == rows[first].device;)
             next++;
-        end = spread(columns, rows + first, next - first, end, &outside);
+        spread(columns, rows + first, next - first, amounts, &outside);
     }
     free(rows);
     if (made) {
         columns[OUTSIDE].size = (uint64_t)((char *)outside - (char *)columns[OUTSIDE].data);
-        made = make_sums(columns, amounts, gather(amounts, (size_t)(end - amounts)));
+        made = make_sums(columns, amounts, directories);
     }
     free(amounts);
     return made;

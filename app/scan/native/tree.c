@@ -207,6 +207,15 @@ static void count(struct job *job, struct unit *unit, struct whodiff_result *res
         fail(job, ENOMEM);
 }
 
+static int64_t latest_change(const struct unit *unit)
+{
+    int64_t newest = 0;
+    for (int i = 0; unit->parts && i < WHODIFF_MOST_THREADS; i++)
+        if (unit->parts[i].newest > newest)
+            newest = unit->parts[i].newest;
+    return newest;
+}
+
 /* The result of a unit in which nothing is left to do; what was gathered is freed. Without memory
  * for it the job fails, and the result (NULL in the worst case) has figures alone. */
 struct whodiff_result *pack(struct job *job, struct unit *unit)
@@ -215,6 +224,7 @@ struct whodiff_result *pack(struct job *job, struct unit *unit)
     if (result) {
         result->unit = (uint64_t)(unit - job->units);
         read_figures(unit, &result->figures);
+        result->newest = latest_change(unit);
     }
     if (result && unit->root && unit->count_only)
         count(job, unit, result);

@@ -3,7 +3,6 @@
  * Counted is what du(1) counts with -x: every inode once, directories and whiteouts included.
  * Whatever vanishes or turns into something else is taken as it is when it is looked at. */
 #define _GNU_SOURCE
-#define _FILE_OFFSET_BITS 64
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,12 +110,23 @@ static void publish(struct unit *unit, const struct findings *found)
         atomic_fetch_add_explicit(&unit->unreadable, found->unreadable, memory_order_relaxed);
 }
 
-static void count_directory(struct unit *unit, struct dir *dir, const struct stat *status)
+/* Remember the latest change, as UnitResult in tree.py has it, of a directory or of a file in it. */
+static void note_change(const struct worker *worker, const struct unit *unit,
+                        const struct dir *dir, const struct stat *status)
+{
+    struct part *part = part_of(worker, unit);
+    if (dir->parent && status->st_ctime > part->newest)
+        part->newest = status->st_ctime;
+}
+
+static void count_directory(const struct worker *worker, struct unit *unit, struct dir *dir,
+                            const struct stat *status)
 {
     struct findings itself = {.entries = 1, .bytes = allocated(status), .inodes = 1};
     dir->bytes = itself.bytes;
     dir->inodes = 1;
     dir->state = COUNTED;
+    note_change(worker, unit, dir, status);
     publish(unit, &itself);
 }
 
@@ -134,6 +144,7 @@ static void count_file(struct worker *worker, struct unit *unit, struct dir *dir
                        const struct stat *status, struct findings *found)
 {
     found->entries++;
+    note_change(worker, unit, dir, status);
     if (unit->count_only) {
         count_number(worker, unit, status->st_dev, status->st_ino, found);
     } else if (status->st_nlink > 1) {
@@ -279,7 +290,7 @@ static struct opened *walk_opened(struct worker *worker, struct unit *unit, stru
                                   struct findings *found)
 {
     struct opened *here = malloc(sizeof *here);
-    count_directory(unit, dir, status);
+    count_directory(worker, unit, dir, status);
     if (!here) {
         fail(worker->job, ENOMEM);
         dir->cut = true;
@@ -301,7 +312,7 @@ static struct opened *walk_opened(struct worker *worker, struct unit *unit, stru
     return here;
 }
 
-/* Something that was listed as a directory and cannot be opened as one (any more). */
+/* Something that was listed as a directory and cannot be opened or examined as one (any more). */
 static void count_unopened(struct worker *worker, struct opened *above, int fd, struct dir *dir,
                            struct findings *around)
 {
@@ -314,7 +325,7 @@ static void count_unopened(struct worker *worker, struct opened *above, int fd, 
         count_file(worker, unit, above->dir, &status, around);
     } else if (!is_foreign(&status, above->device, unit->subvolumes)) {
         struct findings itself = {0};
-        count_directory(unit, dir, &status);
+        count_directory(worker, unit, dir, &status);
         mark_unreadable(worker, unit, above->dir, dir->name, &itself);
         publish(unit, &itself);
         dir->unreadable = 1;
@@ -334,7 +345,12 @@ static struct opened *open_child(struct worker *worker, struct opened *above, st
             count_unopened(worker, above, fd, dir, around);
         return NULL;
     }
-    if (fstat(own, &status) != 0 || is_foreign(&status, above->device, unit->subvolumes)) {
+    if (fstat(own, &status) != 0) { /* ESTALE, EIO */
+        close(own);
+        count_unopened(worker, above, fd, dir, around);
+        return NULL;
+    }
+    if (is_foreign(&status, above->device, unit->subvolumes)) {
         close(own);
         return NULL;
     }
@@ -349,16 +365,12 @@ static int reopened(struct job *job, struct opened *here)
 {
     int fresh = descend_again(here->unit, here);
     pthread_mutex_lock(&job->lock);
-    if (here->fd < 0) {
-        here->fd = fresh;
-        fresh = -1;
-        if (!here->pending)
-            reopen_next(job, here);
-    }
+    bool first = here->fd < 0;
+    take_descriptor(job, here, fresh);
+    if (first && !here->pending)
+        reopen_next(job, here);
     int fd = here->fd;
     pthread_mutex_unlock(&job->lock);
-    if (fresh >= 0) /* another thread was faster */
-        close(fresh);
     return fd;
 }
 
@@ -401,7 +413,7 @@ static void measure_alone(struct worker *worker, struct unit *unit)
         if (errno != ENOENT && errno != ENOTDIR)
             mark_unreadable(worker, unit, root, "", &found);
     } else if (S_ISDIR(status.st_mode)) {
-        count_directory(unit, root, &status);
+        count_directory(worker, unit, root, &status);
         mark_unreadable(worker, unit, root, "", &found);
     } else {
         count_file(worker, unit, root, &status, &found);
@@ -427,7 +439,11 @@ void walk_unit(struct worker *worker, struct unit *unit)
     } else {
         points_of_unit(job, unit);
         int fd = descend_path(unit->path);
-        if (fd < 0 || fstat(fd, &status) != 0) {
+        if (fd >= 0 && fstat(fd, &status) != 0) {
+            close(fd);
+            fd = -1;
+        }
+        if (fd < 0) {
             measure_alone(worker, unit);
         } else {
             unit->inode_numbers = unit->count_only && has_inode_numbers(fd);

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* To be raised with every change of what follows; Python refuses another number. */
-#define WHODIFF_ABI 1
+#define WHODIFF_ABI 2
 
 enum {
     WHODIFF_MOST_THREADS = 16,
@@ -80,6 +80,7 @@ struct whodiff_result {
     struct whodiff_result *next;
     uint64_t unit;
     int32_t complete; /* 0: the figures are all there is */
+    int64_t newest;   /* the latest st_ctime, see tree.py */
     struct whodiff_figures figures;
     struct whodiff_column columns[WHODIFF_COLUMNS];
 };
