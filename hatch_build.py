@@ -27,7 +27,7 @@ FLAGS = [
 ]
 
 
-class NativeCore(BuildHookInterface):  # type: ignore[type-arg]
+class NativeCore(BuildHookInterface):  # type: ignore[type-arg]  # its parameter is private
     """Compiles; a failure to do so is told and no error: the portable core takes over."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

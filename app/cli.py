@@ -86,7 +86,7 @@ def _prepare_streams() -> None:
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives on
     if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives on
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> int:
     # What only one of the ways needs is imported on that way: --help and the first frame are quick.
-    from app import commands  # noqa: PLC0415
+    from app import commands  # noqa: PLC0415 - as said above
 
     match options.command:
         case "which":

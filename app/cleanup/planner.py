@@ -20,7 +20,7 @@ from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
 from app.cleanup.places import Unreachable, based, reach, reach_in_root
 from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.snapshots import part_of_snapshot, refused_blob, refused_snapshot
+from app.cleanup.snapshots import refused_blob, refused_snapshot
 from app.cleanup.volumes import plan_inside, plan_volume
 from app.cleanup.wishes import wish_for
 from app.cleanup.world import World, listed, named, refused
@@ -191,14 +191,7 @@ def _plan_overlay2(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
 def _plan_inside_layer(wish: Wish, world: World, layer: Layer, names: tuple[bytes, ...]) -> Plan:
     if names[0] in (b"diff", b"merged"):
         return plan_file(wish, world, layer, names[1:])
-    owners = listed([named(it) for it in layer.owners])
-    return refused(
-        wish,
-        f"{os.fsdecode(b'/'.join(names))} in layer {layer.id}",
-        "it belongs to the layer itself, which breaks without it",
-        f"remove {owners or 'the layer'} as a whole",
-        evidence=layer.evidence,
-    )
+    return _refused_part(wish, layer, names)
 
 
 def _plan_containerd(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
@@ -223,7 +216,21 @@ def _plan_snapshot(wish: Wish, world: World, layer: Layer, names: tuple[bytes, .
         return _plan_layer(wish, world, layer)
     if names[0] == b"fs":
         return plan_file(wish, world, layer, names[1:])
-    return part_of_snapshot(wish, layer, names)
+    return _refused_part(wish, layer, names)
+
+
+def _refused_part(wish: Wish, layer: Layer, names: Sequence[bytes]) -> Plan:
+    """What lies beside the contents of a layer or snapshot."""
+    what = "snapshot" if layer.is_snapshot else "layer"
+    where = layer.id if layer.is_snapshot else f"layer {layer.id}"
+    owners = listed([named(it) for it in layer.owners])
+    return refused(
+        wish,
+        f"{os.fsdecode(b'/'.join(names))} in {where}",
+        f"it belongs to the {what} itself, which breaks without it",
+        f"remove {owners or f'the {what}'} as a whole",
+        evidence=layer.evidence,
+    )
 
 
 def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:

@@ -8,7 +8,7 @@ where that refuses, and never where that allows.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 from app.cleanup.namespaces import not_dockers
@@ -51,18 +51,6 @@ def refused_snapshot(wish: Wish, world: World, layer: Layer) -> Plan | None:
         instead,
         path=layer.path,
         references=layer.references,
-        evidence=layer.evidence,
-    )
-
-
-def part_of_snapshot(wish: Wish, layer: Layer, names: Sequence[bytes]) -> Plan:
-    """What lies beside ``fs``."""
-    owners = listed([named(it) for it in layer.owners])
-    return refused(
-        wish,
-        f"{os.fsdecode(b'/'.join(names))} in {layer.id}",
-        "it belongs to the snapshot itself, which breaks without it",
-        f"remove {owners or 'what owns it'} as a whole",
         evidence=layer.evidence,
     )
 

@@ -69,7 +69,7 @@ class _Socket(socket.socket):
     def connect(self, address: object) -> None:
         try:
             self.settimeout(self._bounds.wait())
-            super().connect(address)  # type: ignore[arg-type]
+            super().connect(address)  # type: ignore[arg-type]  # as it came
         except OSError as error:
             self._bounds.failure = error
             raise
@@ -123,7 +123,7 @@ class _Adapter(UnixHTTPAdapter):
         super().__init__(url)
         self._bounds = bounds
 
-    def get_connection(self, url: bytes | str, proxies: object = None) -> UnixHTTPConnectionPool:  # noqa: ARG002
+    def get_connection(self, url: bytes | str, proxies: object = None) -> UnixHTTPConnectionPool:  # noqa: ARG002 - as requests calls it
         pool: _Pool | None = self.pools.get(url)
         if pool is None:
             pool = _Pool(str(url), self.socket_path, self._bounds)

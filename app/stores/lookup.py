@@ -66,7 +66,7 @@ def lookup(asked: bytes, stores: Sequence[Store]) -> tuple[Answer, ...]:
 
 def _nothing_named(text: str) -> str:
     return (
-        f"nothing is called {text}, and no directory, container, image, volume, cache record or "
+        f"nothing is called '{text}', and no directory, container, image, volume, cache record or "
         "l/ token begins with it: give a path, a name, or at least 6 digits of an id."
     )
 

@@ -56,6 +56,14 @@ def full_place(spare_engine: Engine) -> Path:
     return place
 
 
+def on_small_disk(engine: Engine, mebibytes: int) -> Engine:
+    """The engine at work on a disk of that size and 3,000 inodes, with the one image it needs."""
+    mount_small(engine, mebibytes=mebibytes, inodes=3000)
+    engine.start()
+    load_base(engine)
+    return engine
+
+
 def explorer(engine: Engine, full: Path, *options: str, size: tuple[int, int]) -> Terminal:
     """whodiff as its user starts it, where neither /tmp nor the home can take a byte."""
     command = ["app.cli", "--data-root", str(engine.data), "--host", engine.url, *options]
@@ -67,10 +75,7 @@ def explorer(engine: Engine, full: Path, *options: str, size: tuple[int, int]) -
 def test_the_folder_that_ate_all_inodes_is_found_and_goes_through_the_mount(
     spare_engine: Engine, full_place: Path, size: tuple[int, int]
 ) -> None:
-    engine = spare_engine
-    mount_small(engine, mebibytes=128, inodes=3000)
-    engine.start()
-    load_base(engine)
+    engine = on_small_disk(spare_engine, mebibytes=128)
     container = run(engine, "arroyo", FLOOD, "--network=none")
     wait(lambda: free(engine)[1] == 0)
     with explorer(engine, full_place, "--sort", "inodes", size=size) as terminal:
@@ -85,10 +90,7 @@ def test_the_folder_that_ate_all_inodes_is_found_and_goes_through_the_mount(
 def test_the_queue_that_ate_all_bytes_goes_through_the_mount(
     spare_engine: Engine, full_place: Path
 ) -> None:
-    engine = spare_engine
-    mount_small(engine, mebibytes=96, inodes=3000)
-    engine.start()
-    load_base(engine)
+    engine = on_small_disk(spare_engine, mebibytes=96)
     container = run(engine, "elk", HOARD, "--network=none")
     wait(lambda: free(engine)[0] < MOST_LEFT)
     with explorer(engine, full_place, "--sort", "bytes", size=(80, 24)) as terminal:
@@ -110,9 +112,8 @@ def _down_to_folder(terminal: Terminal, names: list[str]) -> None:
     for _ in range(2 * len(names)):
         if re.search(rf"{names[-1]}\s", terminal.cursor):
             return
-        before = terminal.cursor
-        terminal.press("\r" if any(name in before for name in names) else "j")
-        terminal.until(lambda before=before: terminal.cursor != before)  # type: ignore[misc]
+        key = "\r" if any(name in terminal.cursor for name in names) else "j"
+        terminal.step(key, lambda: terminal.cursor)
     raise AssertionError(terminal.text)
 
 
@@ -149,10 +150,7 @@ def _works_on(engine: Engine, name: str, folder: str) -> None:
 def test_exited_containers_and_forgotten_volumes_go_and_used_ones_stay(
     spare_engine: Engine, tmp_path: Path
 ) -> None:
-    engine = spare_engine
-    mount_small(engine, mebibytes=128, inodes=3000)
-    engine.start()
-    load_base(engine)
+    engine = on_small_disk(spare_engine, mebibytes=128)
     fill = "dd if=/dev/zero of=/data/file bs=1M count=20 2> /dev/null"
     exited = run(engine, "import-old", fill, "--network=none", "-v", "/data")
     run(engine, "import-new", fill, "--network=none", "-v", "forgotten:/data")

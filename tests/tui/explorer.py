@@ -83,6 +83,12 @@ class Explorer:
             await self.pilot.pause(0.05)
         raise AssertionError(f"it did not come:\n{self.text}")
 
+    async def step(self, *keys: str) -> None:
+        """Press, and wait until another page is there."""
+        before = self.app.screen
+        await self.press(*keys)
+        await self.until(lambda: self.app.screen is not before)
+
     async def at_rest(self) -> None:
         """Wait until names and figures are there."""
         explorer = self.app.screen_stack[0]

@@ -74,6 +74,12 @@ class Terminal:
         """Type."""
         self.child.send(keys)
 
+    def step(self, keys: str, look: Callable[[], object]) -> None:
+        """Type, and wait until what ``look`` sees is another than before."""
+        before = look()
+        self.press(keys)
+        self.until(lambda: look() != before)
+
     def until(self, done: Callable[[], object]) -> None:
         """Read until the screen is as wanted and the terminal has been quiet for a moment."""
         deadline = time.monotonic() + PATIENCE

@@ -358,9 +358,7 @@ async def test_what_frees_nothing_is_asked_twice(sample: Path) -> None:
         await ask(it)
         for _ in range(2):
             await focus(it, "delete")
-            before = it.app.screen
-            await it.press("enter")
-            await it.until(lambda before=before: it.app.screen is not before)  # type: ignore[misc]
+            await it.step("enter")
             await it.until(lambda: not isinstance(it.app.screen, LookingScreen))
         await it.until(lambda: "promised" in it.text)
     assert [plan.wish.insisted for plan in room.ran] == [True]
@@ -377,9 +375,7 @@ async def test_the_box_plans_again_with_the_volumes(sample: Path, size: tuple[in
         await it.press(*WORD)
         for ticked in (True, False, True):
             await focus(it, "volumes")
-            before = it.app.screen
-            await it.press("space")
-            await it.until(lambda before=before: it.app.screen is not before)  # type: ignore[misc]
+            await it.step("space")
             await in_dialog(it)
             assert ("[x] remove the 2" in it.text) is ticked
             page = await whole(it)

@@ -82,9 +82,7 @@ def test_no_byte_of_a_name_reaches_the_terminal(hostile_root: Path, size: tuple[
         it.press("\r")
         it.until(lambda: "layer" in it.cursor)
         while "writable" not in it.cursor:
-            before = it.cursor
-            it.press("j")
-            it.until(lambda before=before: it.cursor != before)  # type: ignore[misc]
+            it.step("j", lambda: it.cursor)
         it.press("\r")
         it.until(lambda: r"dir\x1b[31m\n\xff" in it.cursor)
         it.press("\r")
@@ -92,13 +90,9 @@ def test_no_byte_of_a_name_reaches_the_terminal(hostile_root: Path, size: tuple[
         for wanted in FILES.values():
             assert wanted[:10] in it.text, it.text
             assert wanted[:10] in it.cursor, "a file of its own, in its place by size"
-            before = it.cursor
-            it.press("j")
-            it.until(lambda before=before: it.cursor != before)  # type: ignore[misc]
+            it.step("j", lambda: it.cursor)
         for page in ("i", "E", "?"):
-            before = it.text
-            it.press(page)
-            it.until(lambda before=before: it.text != before)  # type: ignore[misc]
+            it.step(page, lambda: it.text)
             it.press("\x1b")
             it.until(lambda: "r Rescan" in it.display[-1])
         it.press("v")
@@ -119,9 +113,7 @@ def test_a_folder_that_is_gone_is_named_safely(hostile_root: Path, tmp_path: Pat
         for _ in range(20):
             if it.cursor.rstrip().split("▏")[0].rstrip().endswith(" tmp"):
                 break
-            before = it.cursor
-            it.press("j")
-            it.until(lambda before=before: it.cursor != before)  # type: ignore[misc]
+            it.step("j", lambda: it.cursor)
         it.press("l")
         it.until(lambda: "is gone" in it.text)
         assert r"\x1b[31m\n[/x]" in it.text

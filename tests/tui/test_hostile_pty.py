@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from functools import partial
 
 import pyte
 import pytest
@@ -24,10 +25,14 @@ def drive(columns: int, lines: int, moves: int, **environ: str) -> Seen:
         terminal.until(lambda: "(press E)" in terminal.display[-1])
         for move in range(moves):
             terminal.press("j")
-            below = 3 + move  # headroom, heading, the rows before
-            terminal.until(lambda below=below: terminal.display[below].startswith("▶"))  # type: ignore[misc]
+            # Below the headroom, the heading and the rows before.
+            terminal.until(partial(_is_at, terminal, 3 + move))
         assert terminal.child.isalive(), "the app ended by itself"
         return terminal.sent, terminal.screen
+
+
+def _is_at(terminal: Terminal, line: int) -> bool:
+    return terminal.display[line].startswith("▶")
 
 
 @pytest.fixture(scope="module")

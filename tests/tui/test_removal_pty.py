@@ -43,9 +43,7 @@ def to_the_folder(it: Terminal) -> None:
     for _ in range(20):
         if SAFE in it.cursor:
             return
-        before = it.cursor
-        it.press("j")
-        it.until(lambda before=before: it.cursor != before)  # type: ignore[misc]
+        it.step("j", lambda: it.cursor)
     raise AssertionError(it.text)
 
 

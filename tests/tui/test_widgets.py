@@ -1,4 +1,4 @@
-"""The widgets, driven by keys and the mouse and read from the screen they draw."""
+"""The tree, driven by keys and the mouse and read from the screen that it draws."""
 
 from __future__ import annotations
 
@@ -6,64 +6,18 @@ from collections.abc import Sequence
 
 import pytest
 from rich.cells import cell_len
-from textual.app import App, ComposeResult
-from textual.containers import Horizontal
 from textual.pilot import Pilot
-from textual.widget import Widget
 
-from app.model import Headroom
-from styles import sheet, themes
+from styles import themes
+from tests.tui.stage import FULL, GIB, Stage, screen_of
 from widgets.columns import UNICODE, Columns, Headings, branch, header_parts, row_parts
-from widgets.details_pane import DetailsPane, Line, Section
+from widgets.details_pane import DetailsPane
 from widgets.headroom_bar import HeadroomBar
 from widgets.painting import parts_width
 from widgets.status_line import StatusLine
-from widgets.usage_tree import Row, RowList, RowSource, UsageTree
+from widgets.usage_tree import Row, RowList, UsageTree
 
-GIB = 1 << 30
 MANY = 100_000
-
-
-class Stage(App[None]):
-    """The widgets as the explorer arranges them; it notes what they report."""
-
-    CSS = sheet("explore")
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012
-
-    def __init__(self, source: RowSource, ascii: bool = False) -> None:
-        super().__init__()
-        self.source = source
-        self.ascii = ascii
-        self.heard: list[tuple[str, object]] = []
-
-    def compose(self) -> ComposeResult:
-        yield HeadroomBar(ascii=self.ascii)
-        with Horizontal(id="explore"):
-            yield UsageTree(ascii=self.ascii)
-            yield DetailsPane()
-        yield StatusLine(ascii=self.ascii)
-
-    def on_mount(self) -> None:
-        themes.register(self)
-        self.theme = themes.CALM.name
-        self.tree_.show(self.source)
-        self.tree_.focus()
-
-    @property
-    def tree_(self) -> UsageTree:
-        return self.query_one(UsageTree)
-
-    def on_usage_tree_highlighted(self, message: UsageTree.Highlighted) -> None:
-        self.heard.append(("highlighted", message.key))
-
-    def on_usage_tree_toggled(self, message: UsageTree.Toggled) -> None:
-        self.heard.append(("toggled", message.key))
-
-    def on_usage_tree_left(self, message: UsageTree.Left) -> None:
-        self.heard.append(("left", message.key))
-
-    def on_usage_tree_heading_clicked(self, message: UsageTree.HeadingClicked) -> None:
-        self.heard.append(("heading", message.column))
 
 
 class Endless:
@@ -88,10 +42,6 @@ class Endless:
 
 def rows(keys: Sequence[int]) -> RowList:
     return RowList([Row(key, 0, f"row-{key}", bytes=key * GIB, inodes=key) for key in keys])
-
-
-def screen_of(widget: Widget) -> list[str]:
-    return [widget.render_line(y).text for y in range(widget.size.height)]
 
 
 def cursor_line(tree: UsageTree, sign: str = "▶") -> int:
@@ -462,110 +412,3 @@ def luminance(red: int, green: int, blue: int) -> float:
 
 
 # -- the other widgets -----------------------------------------------------------------------
-
-FULL = Headroom(b"/", "ext4", "/dev/vda1", 412 * GIB, 88 * GIB, 30_100_000, 2_700_000, 32_800_000)
-
-
-async def headroom_line(width: int, headroom: Headroom, path: bytes = b"/var/lib/docker") -> str:
-    app = Stage(RowList())
-    async with app.run_test(size=(width, 24)) as pilot:
-        app.query_one(HeadroomBar).update_headroom(path, headroom)
-        await pilot.pause()
-        (line,) = screen_of(app.query_one(HeadroomBar))
-        assert cell_len(line) == width
-        return line
-
-
-async def test_headroom_says_how_full_in_words() -> None:
-    line = await headroom_line(120, FULL)
-    assert "/var/lib/docker  ext4 vda1" in line
-    assert "412/500 GiB [████████░░] 83% FILLING" in line
-    assert "30.1/32.8M [█████████░] 92% LOW" in line
-
-
-@pytest.mark.parametrize("width", [60, 80, 100])
-async def test_headroom_keeps_the_warning_where_it_is_narrow(width: int) -> None:
-    line = await headroom_line(width, FULL, b"/srv/some/rather/long/place/for/docker")
-    assert "83% FILLING" in line
-    assert "92% LOW" in line
-    assert "docker" in line, "the end of the path says most"
-
-
-async def test_headroom_of_a_filesystem_without_inode_limit() -> None:
-    line = await headroom_line(120, Headroom(b"/", "btrfs", "/dev/sda2", GIB, 9 * GIB, 0, 0, 0))
-    assert "no inode limit" in line
-    assert "0%" not in line.replace("10%", "")
-
-
-async def test_the_status_line_never_cuts_the_problems() -> None:
-    app = Stage(RowList())
-    async with app.run_test(size=(60, 24)) as pilot:
-        status = app.query_one(StatusLine)
-        status.update_progress("scanning " + "x" * 200)
-        status.update_problems(2)
-        await pilot.pause()
-        (line,) = screen_of(status)
-        assert line.startswith(" scanning xxx")
-        assert line.endswith("…  2 unreadable (press E) ")
-        status.update_problems(0)
-        status.update_progress("")
-        await pilot.pause()
-        assert not screen_of(status)[0].strip()
-
-
-DETAILS = [
-    Section("web-api-1", [Line("container", "3f9c12ab04de" * 6), Line("state", "running")]),
-    Section("references", [Line("", "mounted"), Line("", "[/nope][@click=app.bell]x[/]", "warn")]),
-]
-
-
-async def test_details_show_whole_ids_and_no_markup() -> None:
-    app = Stage(RowList())
-    async with app.run_test(size=(120, 36)) as pilot:
-        pane = app.query_one(DetailsPane)
-        pane.show(DETAILS)
-        await pilot.pause()
-        lines = screen_of(pane)
-        assert {cell_len(line) for line in lines} == {pane.scrollable_content_region.width}
-        assert "3f9c12ab04de" * 6 in "".join(line[12:].strip() for line in lines[1:4])
-        assert "[/nope][@click=app.bell]x[/]" in "".join(lines)
-        value = lines[1].index("3f9c")
-        assert lines[2][:value].strip() == ""
-
-
-async def test_details_scroll_by_key_and_start_anew_for_another_row() -> None:
-    long = [Section("one", [Line("", f"line {n}") for n in range(100)])]
-    app = Stage(RowList())
-    async with app.run_test(size=(120, 36)) as pilot:
-        pane = app.query_one(DetailsPane)
-        pane.show(long)
-        pane.focus()
-        await pilot.press("j", "j", "k")
-        assert pane.scroll_offset.y == 1
-        await pilot.press("G")
-        assert "line 99" in screen_of(pane)[-1]
-        pane.show(long)
-        await pilot.pause()
-        assert pane.scroll_offset.y > 0, "fresh figures for the same row keep the place"
-        pane.show(DETAILS)
-        await pilot.pause()
-        assert pane.scroll_offset.y == 0
-
-
-@pytest.mark.parametrize("name", ["explore", "details", "help", "errors", "filter"])
-def test_every_sheet_can_be_read(name: str) -> None:
-    assert "{" in sheet(name)
-
-
-@pytest.mark.parametrize(
-    ("colors", "no_color", "theme"),
-    [
-        ("truecolor", False, themes.CALM.name),
-        ("256", False, themes.CALM.name),
-        ("standard", False, themes.TERMINAL.name),
-        (None, False, themes.TERMINAL.name),
-        ("truecolor", True, themes.TERMINAL.name),
-    ],
-)
-def test_the_theme_fits_the_terminal(colors: str | None, no_color: bool, theme: str) -> None:
-    assert themes.fitting(colors, no_color) == theme

@@ -1,8 +1,9 @@
-"""Fixtures that the tests of the commands share."""
+"""Fixtures that the tests of the commands and of the lookup share."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,11 +11,15 @@ import pytest
 
 from app import cli
 from app.demo import containers_story
+from app.demo.ids import hex_id, link_token
+from app.demo.layout import add_link, mark_mounted
 from app.demo.sample import build_sample
+from app.model import Store
 from app.stores.discover import Discovery, discover
 from app.stores.engine import EngineInfo
 from tests.unit import captured
 from tests.unit.commands import Run
+from tests.unit.small_root import SmallRoot, make_small_root
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +58,18 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return (status, *capsys.readouterr())
 
     return run_it
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SmallRoot:
+    """A small root whose container runs, with a link in ``l/`` that leads to nothing."""
+    made = make_small_root(tmp_path_factory.mktemp("lookup") / "docker")
+    mark_mounted(made.container.layer)
+    add_link(made.path, link_token("gone"), hex_id("gone"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def store(small: SmallRoot) -> Store:
+    """What the disk alone says of it."""
+    return small.store(time.time())

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -266,9 +267,9 @@ def test_only_a_volume_name_is_sent(stub: StubEngine, name: str) -> None:
 def test_no_engine_no_call(stub: StubEngine, tmp_path: Path) -> None:
     nobody = EngineCalls(f"unix://{tmp_path}/none", **QUICK)
     for _, _, _, call in KINDS.values():
-        assert "Nothing was sent" in failure(lambda call=call: call(nobody))  # type: ignore[misc]
-        assert "Only the engine" in failure(lambda call=call: call(EngineCalls("")))  # type: ignore[misc]
-        said = failure(lambda call=call: call(EngineCalls("tcp://far:2375")))  # type: ignore[misc]
+        assert "Nothing was sent" in failure(partial(call, nobody))
+        assert "Only the engine" in failure(partial(call, EngineCalls("")))
+        said = failure(partial(call, EngineCalls("tcp://far:2375")))
         assert "Nothing was sent" in said
         assert "disk alone" not in said
 

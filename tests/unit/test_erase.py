@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -447,6 +447,18 @@ def test_the_place_itself_or_the_way_to_it_may_be_no_mount(root: bytes) -> None:
     assert b"outside/canary" in entries(root)
 
 
+@contextmanager
+def overlay(at: bytes) -> Iterator[bytes]:
+    """``at/lower`` and ``at/upper`` as one at ``at/merged``; left out where it may not."""
+    for name in (b"work", b"merged"):
+        os.mkdir(at + b"/" + name)
+    options = b"lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work" % (at, at, at)
+    with mounted("-t", "overlay", "-o", options, "overlay", at + b"/merged") as done:
+        if not done:
+            pytest.skip("no overlay can be mounted here")
+        yield at + b"/merged"
+
+
 def test_through_a_live_overlay_files_go_from_the_upper_and_the_lower_stays(root: bytes) -> None:
     """On a filesystem of its own: nobody else's files come and go while its free blocks count."""
     disk = root + b"/disk"
@@ -459,13 +471,7 @@ def test_through_a_live_overlay_files_go_from_the_upper_and_the_lower_stays(root
             *(b"upper/dir/from-above", b"upper/alone"),
         ):
             put(disk + b"/" + name, b"x" * 9000)
-        for name in (b"work", b"merged"):
-            os.mkdir(disk + b"/" + name)
-        options = b"lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work" % (disk, disk, disk)
-        with mounted("-t", "overlay", "-o", options, "overlay", disk + b"/merged") as done:
-            if not done:
-                pytest.skip("no overlay can be mounted here")
-            merged = disk + b"/merged"
+        with overlay(disk) as merged:
             before = os.statvfs(disk)
             assert erased(merged, b"alone").complete
             assert erased(merged, b"dir").complete
@@ -484,17 +490,12 @@ def test_through_a_live_overlay_only_what_its_upper_layer_has_counts(root: bytes
         *(b"upper/dir/from-above", b"upper/both", b"upper/new/" + deep + b"/file"),
     ):
         put(root + b"/" + name, b"x" * 9000)
-    for name in (b"work", b"merged"):
-        os.mkdir(root + b"/" + name)
-    options = b"lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work" % (root, root, root)
-    with mounted("-t", "overlay", "-o", options, "overlay", root + b"/merged") as done:
-        if not done:
-            pytest.skip("no overlay can be mounted here")
+    with overlay(root) as merged:
         for name, least in ((b"only", 0), (b"tree", 0), (b"dir", 1), (b"both", 1), (b"new", 101)):
             upper, progress = root + b"/upper/" + name, Progress()
             expected = freed_by(upper) if least else (0, 0)
             assert expected[1] >= least
-            gone = erase(place(root + b"/merged", name), progress, upper)
+            gone = erase(place(merged, name), progress, upper)
             assert gone.complete
             assert (gone.removed.bytes, gone.removed.inodes) == expected
             assert (progress.bytes, progress.inodes) == expected

@@ -204,7 +204,7 @@ def test_an_unused_volume_is_answered(tmp_path: Path, run: Run) -> None:
 def test_a_hostile_word_is_written_out_once(demo_root: Path, run: Run) -> None:
     status, out, _ = run("which", os.fsdecode(b"\xff\xfe\x1b[2J"), *on(demo_root))
     assert status == 1
-    assert r"nothing is called \xff\xfe\x1b[2J, and" in out
+    assert r"nothing is called '\xff\xfe\x1b[2J', and" in out
 
 
 def test_several_answers_are_apart(demo_root: Path, run: Run) -> None:

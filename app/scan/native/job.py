@@ -16,6 +16,7 @@ from app.scan.links import LinkSums, OutsideLinks
 from app.scan.native.library import (
     COLUMNS,
     MOST_THREADS,
+    ColumnC,
     FiguresC,
     Library,
     NewsC,
@@ -270,8 +271,8 @@ def _result(unit: Unit, result: ResultC) -> UnitResult:
     )
 
 
-def _copied(code: str, column: object) -> array[int]:
+def _copied(code: str, column: ColumnC) -> array[int]:
     copy: array[int] = array(code)
-    if column.size:  # type: ignore[attr-defined]
-        copy.frombytes((ctypes.c_char * column.size).from_address(column.data))  # type: ignore[attr-defined]
+    if column.size and column.data:
+        copy.frombytes((ctypes.c_char * column.size).from_address(column.data))
     return copy

@@ -113,6 +113,8 @@ class ColumnC(Structure):
     """``struct whodiff_column``."""
 
     _fields_: ClassVar = [("data", c_void_p), ("size", c_uint64)]
+    data: int | None
+    size: int
 
 
 class ResultC(Structure):
@@ -185,4 +187,4 @@ def _function(
     function = getattr(library, name)
     function.restype = result
     function.argtypes = arguments
-    return function  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]  # getattr of a CDLL gives Any
