@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,6 @@ from tests.engine.dockerd import Engine
 from tests.engine.scenario import BASE, ELK_PATH, FLOOD_PATH, WEB_TAGS, Scenario
 from tests.engine.truth import Truth, layer_names
 from tests.unit.removals import identified
-from tests.visible_proc import visible_proc
 
 pytestmark = pytest.mark.engine
 
@@ -46,8 +44,7 @@ def plan_in(found: Survey, wish: Wish | Path) -> Plan:
     """The plan in the world as surveyed."""
     if isinstance(wish, Path):
         (wish,) = wish_for(bytes(wish), found)
-    with tempfile.TemporaryDirectory() as folder:
-        return make_plan(wish, found, proc=visible_proc(Path(folder, "proc")))
+    return make_plan(wish, found)
 
 
 @pytest.fixture
@@ -432,7 +429,7 @@ def test_logs_are_emptied_never_unlinked(plan: Planner, truth: Truth) -> None:
 
 
 def test_the_orphan_goes_with_the_engine_and_without(
-    plan: Planner, truth: Truth, engine_scenario: Scenario
+    plan: Planner, truth: Truth, engine_scenario: Scenario, request: pytest.FixtureRequest
 ) -> None:
     def check(found: Plan) -> None:
         assert found.allowed, found.refused_because
@@ -449,6 +446,9 @@ def test_the_orphan_goes_with_the_engine_and_without(
 
     check(plan(layer(truth, truth.orphan)))
     with engine_scenario.engine.stopped():
+        # Here nobody can tell whether a process outside uses it; on the machine itself one can.
+        assert "inside this container" in plan(layer(truth, truth.orphan)).refused_because
+        request.getfixturevalue("on_the_machine")
         check(plan(layer(truth, truth.orphan)))
     unasked = plan(layer(truth, truth.orphan), offline=True)
     assert "dockerd" in unasked.refused_because
