@@ -17,6 +17,8 @@ from docker.api.client import APIClient
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 from docker.utils import config as client_settings
 
+from app.host.peer import Peer, peer_of
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -28,7 +30,7 @@ class Bounds:
     """What is left of a conversation's time (seconds) and size (bytes).
 
     ``failure`` is the last error of the socket itself: the layers above wrap it beyond
-    recognition.
+    recognition. ``peer`` is who listens at the other end of the connection made last.
     """
 
     def __init__(self, overall: float, size: int = LARGEST) -> None:
@@ -37,6 +39,7 @@ class Bounds:
         self._call_end = self._end
         self._size = size
         self.failure: OSError | None = None
+        self.peer: Peer | None = None
 
     def begin(self, seconds: float) -> float:
         """A new call begins; how long it may really take, at most what is left of the whole."""
@@ -71,6 +74,7 @@ class _Socket(socket.socket):
         try:
             self.settimeout(self._bounds.wait())
             super().connect(address)  # type: ignore[arg-type]  # as it came
+            self._bounds.peer = peer_of(self)
         except OSError as error:
             self._bounds.failure = error
             raise
