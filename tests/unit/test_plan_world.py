@@ -24,7 +24,7 @@ from app.cleanup.shell import docker, quoted
 from app.scan.descent import open_straight
 from app.stores.hints import Host, Worker, serving
 from tests.unit.proc_stub import PID, make_proc
-from tests.unit.removals import place
+from tests.unit.removals import identified, place
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -55,12 +55,8 @@ def test_a_place_is_what_lies_there(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/c").write_text("x")
     found = reach(bytes(tmp_path), (b"a", b"b", b"c"))
-    about = (tmp_path / "a/b/c").stat()
-    assert (found.place.device, found.place.inode) == (about.st_dev, about.st_ino)
-    assert (found.place.base_device, found.place.base_inode) == (
-        tmp_path.stat().st_dev,
-        tmp_path.stat().st_ino,
-    )
+    assert found.place.identity == identified(tmp_path / "a/b/c")
+    assert found.place.origin == identified(tmp_path)
     assert (found.kind, path_of(found.place)) == ("file", bytes(tmp_path / "a/b/c"))
 
 

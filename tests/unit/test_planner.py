@@ -24,7 +24,7 @@ from app.model import Kind, Layer, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Worker
 from app.stores.request import Request, Survey
 from tests.unit.proc_stub import bind, make_proc, overlay
-from tests.unit.removals import place
+from tests.unit.removals import identified, place
 from tests.unit.small_root import SmallRoot, make_small_root
 
 
@@ -152,8 +152,7 @@ def test_the_orphan_goes_link_first(root: SmallRoot) -> None:
     assert step.link
     assert step.place
     assert step.link.names == (b"overlay2", b"l", root.orphan.token.encode())
-    about = os.lstat(root.path / "overlay2/l" / root.orphan.token)
-    assert (step.link.device, step.link.inode) == (about.st_dev, about.st_ino)
+    assert step.link.identity == identified(root.path / "overlay2/l" / root.orphan.token)
     first, _, second = step.command.partition(" && ")
     assert first.endswith(f"l/{root.orphan.token}")
     assert second.endswith(root.orphan.name)
@@ -408,17 +407,16 @@ def test_what_is_mounted_inside_a_stopped_layer_is_never_reached(root: SmallRoot
 def test_what_was_swapped_since_it_was_seen_stays(root: SmallRoot) -> None:
     place = root.container.layer.diff / "own"
     put_text(place, "x")
-    about = place.lstat()
+    about = identified(place)
     found = with_state(root, "exited")
     wish = Wish(
         Subject.PATH,
         bytes(root.path),
         path=bytes(place),
-        device=about.st_dev,
-        inode=about.st_ino,
+        seen=about,
     )
     assert plan(root, wish, survey=found).allowed
-    swapped = plan(root, replace(wish, inode=about.st_ino + 1), survey=found)
+    swapped = plan(root, replace(wish, seen=replace(about, born=about.born + 1)), survey=found)
     assert "something else lies there" in swapped.refused_because
 
 
