@@ -21,6 +21,7 @@ from app.demo.images import add_layer
 from app.demo.layout import add_directory, add_link
 from app.demo.volumes import add_volume
 from app.model import Kind, Layer, Owner, Problem, Reference, Role, Store
+from app.stores.hints import Worker
 from app.stores.request import Request, Survey
 from tests.unit.proc_stub import bind, make_proc, overlay
 from tests.unit.removals import identified, place
@@ -199,7 +200,7 @@ def test_the_orphan_stays_while_it_is_open_or_the_engine_works(
 ) -> None:
     held = plan(root, root.orphan.path, opened=(f"/seen/{root.orphan.name}/diff/a",))
     assert "has open" in held.refused_because
-    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [4711])
+    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [Worker(4711)])
     assert "process 4711" in plan(root, root.orphan.path).refused_because
 
 
