@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from app.cleanup.in_use import hindering, look_elsewhere
 from app.cleanup.plan import Action, Plan, Step, Wish
+from app.cleanup.shell import prune
 from app.cleanup.world import (
     Doubt,
     World,
@@ -45,8 +47,7 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
     ids = tuple(sorted(it for it in going if entries[it].listed))
     keys = {(Kind.BUILD_CACHE, it) for it in going}
     freed = held_only_by(world.store, keys)
-    ways = "|".join(f"^{it}$" for it in ids)
-    command = world.docker("builder", "prune", "--all", "--force", "--filter", f"id={ways}")
+    command = prune(world.store.root.engine_url, ids)
     return Plan(
         wish,
         title,
@@ -98,11 +99,11 @@ def _against(
     if words := _mounted(world, layer, going, entries):
         yield words, "wait until the build has ended; one that was killed ends with its process"
     names = _directories(world, layer, going, entries)
-    yield from world.mounted_inside(world.layers(sorted(names)))
+    yield from hindering(world, world.layers(sorted(names)))
     if world.silence:
         yield silent(world, "build-cache records"), "start the engine, then ask again"
     if world.unseen_mounts:
-        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
+        yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
     if not going:
         yield "no record of it is known", "see what `whodiff which` says of it"
     known = sorted(going & entries.keys())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from app.cleanup.in_use import hindering, mounted_by_others
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import Settings, read_settings
@@ -76,7 +77,7 @@ def _against(world: World, container: Container) -> Iterator[Doubt]:
         if layer.role not in (Role.WRITABLE, Role.INIT):
             words = f"its layer {layer.id} is {layer.role.value}"
             yield f"{words}: {layer.note}" if layer.note else words, "solve that first"
-    yield from world.mounted_inside(world.layers(container.layers))
+    yield from hindering(world, world.layers(container.layers), container.owner.id)
 
 
 def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Plan:
@@ -192,7 +193,8 @@ def _references(world: World, container: Container, takes: bool) -> tuple[Refere
     mounts = of_layers(world.layers(container.layers), (Kind.MOUNT, Kind.LAYER))
     # Its own init layer below its writable one is no news.
     mounts = tuple(it for it in mounts if it.id not in container.layers)
-    return (*joined, *volumes, *mounts)
+    others = mounted_by_others(world, world.layers(container.layers), owner.id)
+    return (*joined, *volumes, *mounts, *others)
 
 
 def _joins(settings: Settings, owner: Owner) -> bool:

@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
 from app.cleanup.containers import STOPPED, is_stopped, word_of
-from app.cleanup.overlay_mount import entrance, mounted_at
+from app.cleanup.in_use import look_elsewhere, mounted_inside
+from app.cleanup.inside import docker_exec
+from app.cleanup.overlay_mount import Entrance, entrance, mounted_at
 from app.cleanup.places import Reached, path_of, reach, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
-from app.cleanup.shell import remove
 from app.cleanup.snapshots import files_doubt, maybe_mounted
 from app.cleanup.world import Doubt, World, contents, listed, named, of_layers, refused
 from app.model import AS_LAST_SAVED, Evidence, Kind, Layer, Owner, Reference, Role
 from app.stores.containers import ALIVE
-from app.stores.live import LOWER
+from app.stores.overlays import LOWER
 
 _CORRUPTS = {
     Role.IMAGE: "it belongs to an image layer: removing files there corrupts every image and "
@@ -31,7 +32,7 @@ _CORRUPTS = {
     "and images on it",
 }
 
-_UNREADABLE: Doubt = ("its layer could not be read there", "run whodiff as root")
+_UNREADABLE = "its layer could not be read there"
 
 
 def plan_file(wish: Wish, world: World, layer: Layer, names: Sequence[bytes]) -> Plan:
@@ -48,7 +49,7 @@ def plan_file(wish: Wish, world: World, layer: Layer, names: Sequence[bytes]) ->
         return _refused(wish, layer, inside, why)
     if world.unseen_mounts:
         why = f"nobody can tell where its layer is mounted: {world.unseen_mounts}"
-        return _refused(wish, layer, inside, why, "run whodiff as root")
+        return _refused(wish, layer, inside, why, look_elsewhere())
     if layer.is_snapshot and (odd := files_doubt(world, layer)):
         return _refused(wish, layer, inside, *odd)
     upper = look(contents(layer), names)
@@ -124,31 +125,38 @@ class _Case:
             why = "its layer is mounted, or a copy of it; no mount of it can be reached from here"
             return self.refused(why, self._from_inside())
         if self.upper.seen is Seen.UNKNOWN:
-            return self.refused(*_UNREADABLE)
+            return self.refused(_UNREADABLE, look_elsewhere())
         found = reach(way.base, self.names)
         evidence = Evidence(way.source, "the overlay of this layer is mounted there")
         if self.upper.seen is not Seen.ENTRY:
-            return self._from_beneath(found, evidence)
+            return self._from_beneath(found, way, evidence)
         notes = ["files that are open in the container give their space back when it closes them"]
         if self.shows is not False:
             notes.append(
                 "a layer beneath holds it as well: that copy stays on the disk, hidden by a "
                 "whiteout"
             )
-        return self._plan(found, notes, evidence, typed=True, frees=self._measured())
+        command = self._command(found, way)
+        frees = self._measured()
+        return self._plan(found, notes, evidence, typed=True, frees=frees, command=command)
+
+    def _command(self, found: Reached, way: Entrance) -> str:
+        directory = found.is_directory
+        return docker_exec(self.world, self.layer, way, self.names, directory=directory)
 
     def _from_inside(self) -> str:
         if self.world.silence:
             # The container that a reachable engine has may be the one that this was copied from.
             return "unmount it, then ask again"
-        return f"remove it from inside: docker exec {word_of(self.owner.id)} rm ..."
+        return f"remove it from inside, with `docker exec {word_of(self.owner.id)} rm`"
 
-    def _from_beneath(self, found: Reached, evidence: Evidence) -> Plan:
+    def _from_beneath(self, found: Reached, way: Entrance, evidence: Evidence) -> Plan:
         words = (
             f"{self.inside} lies in a layer of the image alone: removing it frees nothing, it "
             "only hides it in this container and takes one more inode"
         )
-        plan = self._plan(found, [words], evidence, typed=True, frees=Frees())
+        command = self._command(found, way)
+        plan = self._plan(found, [words], evidence, typed=True, frees=Frees(), command=command)
         if self.wish.insisted:
             return plan
         return replace(plan, steps=(), ask_again=words)
@@ -187,11 +195,11 @@ class _Case:
             )
         if state not in STOPPED and not state.endswith(AS_LAST_SAVED):
             yield f"the container is {state or 'in a state that nobody knows'}", "look again"
-        yield from self.world.mounted_inside([self.layer])
+        yield from mounted_inside(self.world, [self.layer])
         if self.layer.is_snapshot:
             yield from maybe_mounted(self.world, self.layer)
         if self.upper.seen is Seen.UNKNOWN:
-            yield _UNREADABLE
+            yield _UNREADABLE, look_elsewhere()
         if self.upper.seen is Seen.WHITEOUT:
             yield (
                 "it is a whiteout, which hides a file of the image: without it that file is back",
@@ -211,13 +219,19 @@ class _Case:
         path = os.path.join(contents(self.layer), *self.names)
         return self.world.frees([path])
 
-    def _plan(
-        self, found: Reached, notes: list[str], evidence: Evidence, *, typed: bool, frees: Frees
+    def _plan(  # noqa: PLR0913 - the keywords are fields of a Plan
+        self,
+        found: Reached,
+        notes: list[str],
+        evidence: Evidence,
+        *,
+        typed: bool,
+        frees: Frees,
+        command: str = "",
     ) -> Plan:
         path = path_of(found.place)
         own = os.path.join(contents(self.layer), *self.names)
         upper = own if self.world.uses(self.layer.id) else b""
-        command = remove(path, directory=found.is_directory)
         step = Step(Action.ERASE, command, place=found.place, upper=upper)
         lost = "it is gone for good: nothing keeps a copy"
         if self.shows is not False:

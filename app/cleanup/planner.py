@@ -15,6 +15,7 @@ from app.cleanup.cache import plan_cache
 from app.cleanup.containers import plan_container
 from app.cleanup.files import plan_file
 from app.cleanup.images import plan_image, plan_image_layer
+from app.cleanup.in_use import mount_doubts
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
@@ -128,16 +129,16 @@ def _inside(wish: Wish, world: World) -> tuple[bytes, tuple[bytes, ...]] | None:
 
 
 def _is_as_seen(wish: Wish, base: bytes, names: tuple[bytes, ...]) -> bool:
-    if not wish.inode:
+    if wish.seen is None:
         return True
     mounted = names[0] == b"overlay2" and names[2:3] == (b"merged",)
     if (mounted or names[0] == b"rootfs") and len(names) > 3:
         # It was seen through the mount.
         top, below = based(base, names[:3])
-        seen = reach(os.path.join(top, *below), names[3:]).status
+        seen = reach(os.path.join(top, *below), names[3:])
     else:
-        seen = reach_in_root(base, names).status
-    return (seen.st_dev, seen.st_ino) == (wish.device, wish.inode)
+        seen = reach_in_root(base, names)
+    return seen.place.identity == wish.seen
 
 
 def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
@@ -247,6 +248,17 @@ def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:
         case Role.UNREFERENCED if not layer.is_snapshot:
             return plan_unreferenced(wish, world, layer)
     note = f": {layer.note}" if layer.note else ""
+    if layer.role is Role.UNKNOWN and (mounted := next(mount_doubts(world, layer), None)):
+        note, instead = f"{note}; {mounted[0]}", mounted[1]
+        return refused(
+            wish,
+            f"layer {layer.id}",
+            f"it is {layer.role.value}{note}",
+            instead,
+            path=layer.path,
+            references=layer.references,
+            evidence=layer.evidence,
+        )
     return refused(
         wish,
         f"layer {layer.id}",

@@ -54,6 +54,17 @@ class Overlay:
     inside: tuple[tuple[str, Option], ...] = ()
     lost: tuple[Option, ...] = ()
 
+    def may_use_words(self, shown: Shown) -> str:
+        """Why it is in doubt, in words."""
+        where = os.fsdecode(self.mounts[0].point)
+        if shown is Shown.SOMETHING:
+            return f"the overlay at {where} shows what is in it"
+        option = self.lost[0]
+        return (
+            f"the overlay at {where} may use it: {os.fsdecode(option.path)}, "
+            f"{option.as_what} of it, leads nowhere"
+        )
+
 
 class Shown(Enum):
     """Whether an overlay shows anything of a directory."""
@@ -205,7 +216,7 @@ def may_use(overlay: Overlay, directory: bytes, roots: Roots) -> Shown:
     """
     try:
         with closing_descriptor(os.open(directory, _DIRECTORY)) as top:
-            entries = _Entries.of(top)
+            entries = Contents.of(top)
     except (OSError, TooLarge):
         return Shown.UNKNOWN
     if overlay.mounts[0].shows_otherwise:
@@ -213,7 +224,7 @@ def may_use(overlay: Overlay, directory: bytes, roots: Roots) -> Shown:
     return _seen_in(overlay, entries, roots)
 
 
-def _seen_in(overlay: Overlay, entries: _Entries, roots: Roots) -> Shown:
+def _seen_in(overlay: Overlay, entries: Contents, roots: Roots) -> Shown:
     for mount in overlay.mounts:
         try:
             with closing_descriptor(open_in(roots.of(mount.namespace), mount.point)) as top:
@@ -232,15 +243,15 @@ Mark = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Entries:
+class Contents:
     """All that lies in a directory: its marks, and the names of the directories in it."""
 
     marks: frozenset[Mark]
     directories: frozenset[str]
 
     @classmethod
-    def of(cls, top: int) -> _Entries:
-        """Raises OSError, and TooLarge."""
+    def of(cls, top: int) -> Contents:
+        """Of an open directory. Raises OSError, and TooLarge."""
         marks: set[Mark] = set()
         directories: set[str] = set()
         for _, entry in walked(top):
@@ -249,6 +260,10 @@ class _Entries:
             if stat.S_ISDIR(about.st_mode):
                 directories.add(entry.name)
         return cls(frozenset(marks), frozenset(directories))
+
+    def has(self, name: str, about: os.stat_result) -> bool:
+        """Whether something with this name and these times is in it."""
+        return _mark(name, about) in self.marks
 
     def seen_below(self, top: int) -> Shown:
         """Whether any of them is seen in the overlay that is open as ``top``.
@@ -261,7 +276,7 @@ class _Entries:
                 about = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            if _mark(entry.name, about) in self.marks:
+            if self.has(entry.name, about):
                 return Shown.SOMETHING
         return Shown.NOTHING
 

@@ -24,6 +24,7 @@ from tests.engine import archive
 from tests.engine.dockerd import Engine
 from tests.engine.scenario import BASE, ELK_PATH, FLOOD_PATH, WEB_TAGS, Scenario
 from tests.engine.truth import Truth, layer_names
+from tests.unit.removals import identified
 
 pytestmark = pytest.mark.engine
 
@@ -277,13 +278,12 @@ def layer_of(engine: Engine, name: str) -> Path:
 def test_a_file_of_a_running_container_goes_through_its_mount(plan: Planner, truth: Truth) -> None:
     known = truth.containers["arroyo-worker-1"]
     place = layer(truth, known.writable)
-    about = (place / "diff" / FLOOD_PATH).lstat()
+    about = identified(place / "diff" / FLOOD_PATH)
     seen = Wish(
         Subject.PATH,
         bytes(truth.root),
         path=bytes(place / "diff" / FLOOD_PATH),
-        device=about.st_dev,
-        inode=about.st_ino,
+        seen=about,
     )
     for asked in (seen, place / "merged" / FLOOD_PATH):
         found = plan(asked)
@@ -292,12 +292,11 @@ def test_a_file_of_a_running_container_goes_through_its_mount(plan: Planner, tru
         assert step.place
         assert step.place.base == bytes(place / "merged")
         assert b"/".join(step.place.names) == FLOOD_PATH.encode()
-        there = (place / "merged" / FLOOD_PATH).lstat()
-        assert (step.place.device, step.place.inode) == (there.st_dev, there.st_ino)
+        assert step.place.identity == identified(place / "merged" / FLOOD_PATH)
         assert (found.confirmation, found.word) == (Confirmation.TYPED, known.id[:12])
         assert found.frees.inodes == du(place / "diff" / FLOOD_PATH)
     assert changes(plan(seen), plan(seen)) == ()
-    other = plan(replace(seen, inode=about.st_ino + 1))
+    other = plan(replace(seen, seen=replace(about, born=about.born + 1)))
     assert "something else lies there" in other.refused_because
 
 
@@ -311,7 +310,7 @@ def test_the_root_of_a_process_is_the_way_in_where_the_mount_is_not_seen(
     place = found.steps[0].place
     assert place
     assert place.base.startswith(b"/proc/")
-    assert place.base_device == os.stat(os.path.join(place.base, b".")).st_dev
+    assert place.origin.device == os.stat(os.path.join(place.base, b".")).st_dev
 
 
 def test_a_file_of_the_image_alone_is_asked_for_twice(plan: Planner, truth: Truth) -> None:
