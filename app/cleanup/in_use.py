@@ -36,7 +36,7 @@ def mount_doubts(world: World, layer: Layer) -> Iterator[Doubt]:
             f"it is mounted now at {point} as {use.as_what}{whose(world, use.mount)}",
             way_out(world, use.mount) if use.mount else f"unmount it first: umount {point}",
         )
-    for overlay, shown in world.perhaps(layer.path):
+    for overlay, shown in world.perhaps(layer):
         yield overlay.may_use_words(shown), _leave(world, overlay, shown)
     yield from mounted_inside(world, [layer])
 

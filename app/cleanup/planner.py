@@ -248,22 +248,14 @@ def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:
         case Role.UNREFERENCED if not layer.is_snapshot:
             return plan_unreferenced(wish, world, layer)
     note = f": {layer.note}" if layer.note else ""
+    instead = _INSTEAD.get(layer.role, "see what `whodiff which` says of it")
     if layer.role is Role.UNKNOWN and (mounted := next(mount_doubts(world, layer), None)):
         note, instead = f"{note}; {mounted[0]}", mounted[1]
-        return refused(
-            wish,
-            f"layer {layer.id}",
-            f"it is {layer.role.value}{note}",
-            instead,
-            path=layer.path,
-            references=layer.references,
-            evidence=layer.evidence,
-        )
     return refused(
         wish,
         f"layer {layer.id}",
         f"it is {layer.role.value}{note}",
-        _INSTEAD.get(layer.role, "see what `whodiff which` says of it"),
+        instead,
         path=layer.path,
         references=layer.references,
         evidence=layer.evidence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from app.cleanup import measure as measuring
@@ -131,10 +131,11 @@ class World:
         """The same in namespaces that only an open descriptor keeps."""
         return self._kept_live.uses.get(name, ())
 
-    def perhaps(self, path: bytes) -> Iterator[tuple[Overlay, Shown]]:
-        """The overlays that use, or may use, the layer directory at ``path`` without naming it."""
-        yield from self._live.perhaps(path)
-        yield from self._kept_live.perhaps(path)
+    def perhaps(self, layer: Layer) -> Iterator[tuple[Overlay, Shown]]:
+        """The overlays that use, or may use, a layer directory without naming it."""
+        for live in (self._live, self._kept_live):
+            yield from live.perhaps(layer.path)
+            yield from ((it, Shown.SOMETHING) for it in live.nevertheless(contents(layer)))
 
     def mounted_in(self, layers: Iterable[Layer]) -> Iterator[Mount]:
         """What is mounted inside these layers' directories, but for their own ``merged``."""
@@ -177,7 +178,7 @@ class World:
     @cached_property
     def _live(self) -> Live:
         live = self._live_in(self.mounts)
-        return Live({**live.uses, **self._live_snapshots()}, live.lost, self.proc)
+        return replace(live, uses={**live.uses, **self._live_snapshots()})
 
     @cached_property
     def _kept_live(self) -> Live:

@@ -48,7 +48,7 @@ class TooLarge(Exception):
 
 @dataclass
 class Within:
-    """The question for one directory, which is open as ``top``.
+    """The question for one directory (or file), which is open as ``top``.
 
     ``listed`` are the mounts of all namespaces by id. Close ``top`` afterwards; nothing is followed
     or opened for reading but directories in it.
@@ -103,6 +103,8 @@ class Within:
 
     def of_file(self, held: Spot, path: bytes, pid: int) -> Where:
         """Where a file lies that a process spells like this."""
+        if held[:2] == self._spot[:2]:
+            return Where.INSIDE
         roots = (b"/", b"%s/%d/root" % (self.proc, pid)) if path.startswith(b"/") else ()
         for root in roots:
             where = self._spelled(held, path, root)
@@ -127,7 +129,7 @@ class Within:
 
     def files(self) -> Iterator[tuple[bytes, int]]:
         """Name and size of every regular file in it. Raises OSError, and TooLarge."""
-        for _, entry in walked(self.top):
+        for _, entry in walked(self.top) if self._spot.is_directory else ():
             about = entry.stat(follow_symlinks=False)
             if stat.S_ISREG(about.st_mode):
                 yield os.fsencode(entry.name), about.st_size
@@ -235,7 +237,7 @@ class Within:
 
     @cached_property
     def _contents(self) -> frozenset[tuple[int, int]]:
-        return frozenset(contents(self.top))
+        return frozenset(contents(self.top) if self._spot.is_directory else (self._spot[:2],))
 
 
 def contents(top: int, most: int = MOST) -> Iterator[tuple[int, int]]:

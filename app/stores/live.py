@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from app.model import Evidence, Kind, Reference
 from app.stores.mounts import Mount
 from app.stores.overlay2 import LayerGraph
-from app.stores.overlays import LOWER, UPPER, Overlay, Roots, Shown, may_use, read_overlays
+from app.stores.overlays import LOWER, UPPER, Overlay, Roots, Shown, may_use, read_overlays, shows
 
 #: BuildKit's directory names are the shortest that moby makes.
 SHORTEST_NAME = 25
@@ -39,10 +39,12 @@ class Live:
     """The live uses of each layer directory, by directory name.
 
     ``lost`` are overlays with directories that nobody could find: each may use any layer.
+    ``others`` are those that use none by what is known of them.
     """
 
     uses: dict[str, tuple[Use, ...]] = field(default_factory=dict)
     lost: tuple[Overlay, ...] = ()
+    others: tuple[Overlay, ...] = ()
     proc: bytes = b"/proc"
 
     def perhaps(self, path: bytes) -> Iterator[tuple[Overlay, Shown]]:
@@ -52,6 +54,11 @@ class Live:
                 shown = may_use(overlay, path, roots)
                 if shown is not Shown.NOTHING:
                     yield overlay, shown
+
+    def nevertheless(self, contents: bytes) -> Iterator[Overlay]:
+        """The others that show what is in a layer's ``diff`` all the same."""
+        with Roots([mount for it in self.others for mount in it.mounts], self.proc) as roots:
+            yield from (it for it in self.others if shows(it, contents, roots))
 
     def points(self, name: str) -> tuple[bytes, ...]:
         """The mount points through which this layer is live, as upper, lower or bind."""
@@ -90,14 +97,17 @@ def find_live(mounts: Sequence[Mount], graph: LayerGraph, proc: bytes = b"/proc"
         if mount.fstype == "overlay" and not _names_all(mount, graph):
             strange.setdefault(mount.device, []).append(mount)
     lost: list[Overlay] = []
+    others: list[Overlay] = []
     for overlay in _resolved([it for them in strange.values() for it in them], graph, proc):
         for name, option in overlay.inside:
             if (overlay.mounts[0].device, option.as_what) not in uses.get(name, {}):
                 _add(uses, name, option.as_what, overlay.mounts[0])
         if any(not any(_names(it.path, graph)) for it in overlay.lost):
             lost.append(overlay)
+        else:
+            others.append(overlay)
     found = {name: tuple(them.values()) for name, them in uses.items()}
-    return Live(found, tuple(lost), proc)
+    return Live(found, tuple(lost), tuple(others), proc)
 
 
 def _add(

@@ -17,7 +17,7 @@ from app.model import Problem, within
 
 _LIST_OPTIONS = (b"lowerdir",)
 #: With these, what lies in a layer is seen under another name or with other times.
-_DATA = (b"::", b"datadir+=", b"metacopy=on", b"redirect_dir=on")
+_OTHERWISE = (b"datadir+", b"metacopy=on", b"redirect_dir=on")
 _SINGLE_OPTIONS = (b"lowerdir+", b"datadir+")
 
 
@@ -68,8 +68,7 @@ def _mounts(text: bytes, namespace: str, pid: int, kept_by: bytes) -> Iterator[M
         if not hyphen or len(fields) < 6 or len(rest) < 3:
             continue
         overlay = rest[0] == b"overlay"
-        lowers, upper, work = _overlay_options(rest[2]) if overlay else ((), b"", b"")
-        data = overlay and any(mark in rest[2] for mark in _DATA)
+        lowers, upper, work, otherwise = _overlay_options(rest[2]) if overlay else _NO_OPTIONS
         yield Mount(
             point=unescape(fields[4]),
             root=unescape(fields[3]),
@@ -82,30 +81,37 @@ def _mounts(text: bytes, namespace: str, pid: int, kept_by: bytes) -> Iterator[M
             pid=pid,
             kept_by=kept_by,
             work=work,
-            shows_otherwise=data,
+            shows_otherwise=otherwise,
         )
 
 
+_Options = tuple[tuple[bytes, ...], bytes, bytes, bool]
+_NO_OPTIONS: _Options = ((), b"", b"", False)
+
+
 @lru_cache(4096)
-def _overlay_options(options: bytes) -> tuple[tuple[bytes, ...], bytes, bytes]:
-    """Lower directories, top first, the upper one and the one that it works in.
+def _overlay_options(options: bytes) -> _Options:
+    """Lower directories, top first, the upper one, the one that it works in, ``shows_otherwise``.
 
     Cached: one superblock is seen from many namespaces, and its options can be 4 KiB.
     """
     lowers: list[bytes] = []
     upper = work = b""
+    otherwise = False
     for option in options.split(b","):
         key, _, escaped = option.partition(b"=")
         value = unescape(escaped)
         if key in _LIST_OPTIONS:
             lowers += _split_lowers(value)
+            otherwise = otherwise or b"::" in value
         elif key in _SINGLE_OPTIONS:
             lowers.append(value)
         elif key == b"upperdir":
             upper = value
         elif key == b"workdir":
             work = value
-    return tuple(lowers), upper, work
+        otherwise = otherwise or key in _OTHERWISE or option in _OTHERWISE
+    return tuple(lowers), upper, work, otherwise
 
 
 def _split_lowers(value: bytes) -> list[bytes]:

@@ -29,6 +29,7 @@ UPPER, LOWER, WORK = "the upper layer", "a lower layer", "the working directory"
 #: (moby), or a numbered snapshot (containerd core/mount/mount_linux.go compactLowerdirOption).
 _TELLING = re.compile(rb"l/[A-Z0-9]{26}|[0-9a-z]{25,}(-init)?/diff|(snapshots/)?[0-9]+/fs")
 _ABOVE = 4  # directories above a mount point or upper directory that a mounter may have stood in
+_PLAIN = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 #: So many entries are compared at most.
 _MOST = 200_000
@@ -240,6 +241,53 @@ def _seen_in(overlay: Overlay, entries: Contents, roots: Roots) -> Shown:
 
 #: A name and what tells it from another one of this name: type, times of change, in nanoseconds.
 Mark = tuple[str, int, int, int]
+
+
+def shows(overlay: Overlay, contents: bytes, roots: Roots) -> bool:
+    """Whether an overlay shows at its own place what lies in a layer's contents directory.
+
+    For one whose options all lead elsewhere: what they led to once may have been another mount,
+    which lives on below it (mount(8) ``--bind``, umount(8) ``--lazy``).
+    """
+    for mount in overlay.mounts:
+        try:
+            with closing_descriptor(open_in(roots.of(mount.namespace), mount.point)) as top:
+                if mount.root != b"/" or _device(top) != mount.device:
+                    continue
+                with closing_descriptor(os.open(contents, _DIRECTORY)) as directory:
+                    return _shows(top, directory)
+        except OSError:
+            continue
+    return False
+
+
+def _shows(top: int, directory: int) -> bool:
+    pending, left = [b"."], _MOST
+    while pending and left > 0:
+        place = pending.pop()
+        try:
+            with closing_descriptor(
+                os.open(place, _DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+            ) as there:
+                here = os.open(place, os.O_RDONLY | _PLAIN, dir_fd=directory)
+                with closing_descriptor(here), os.scandir(here) as entries:
+                    for entry in entries:
+                        left -= 1
+                        if _is_seen(entry, there):
+                            return True
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(os.path.join(place, os.fsencode(entry.name)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return False
+
+
+def _is_seen(entry: os.DirEntry[str], there: int) -> bool:
+    try:
+        seen = os.stat(entry.name, dir_fd=there, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return _mark(entry.name, seen) == _mark(entry.name, entry.stat(follow_symlinks=False))
 
 
 @dataclass(frozen=True, slots=True)
