@@ -17,7 +17,7 @@ from app.host.open_files import Holder
 from app.host.within import Found, TooLarge, Within
 from app.model import Kind, Layer, Reference
 from app.stores.mounts import Mount
-from app.stores.overlays import Contents, Overlay, Shown
+from app.stores.overlays import Contents, Shown
 
 _DIRECTORY = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
 _END = "end that process, or let it go on and ask again"
@@ -37,14 +37,11 @@ def mount_doubts(world: World, layer: Layer) -> Iterator[Doubt]:
             way_out(world, use.mount) if use.mount else f"unmount it first: umount {point}",
         )
     for overlay, shown in world.perhaps(layer):
-        yield overlay.may_use_words(shown), _leave(world, overlay, shown)
+        yield (
+            f"{overlay.may_use_words(shown)}{whose(world, overlay.mounts[0])}",
+            way_out(world, overlay.mounts[0]),
+        )
     yield from mounted_inside(world, [layer])
-
-
-def _leave(world: World, overlay: Overlay, shown: Shown) -> str:
-    if shown is Shown.SOMETHING or len(overlay.mounts) == 1:
-        return way_out(world, overlay.mounts[0])
-    return f"{way_out(world, overlay.mounts[0])}, then ask again"
 
 
 def mounted_inside(world: World, layers: Iterable[Layer]) -> Iterator[Doubt]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import struct
@@ -17,15 +18,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from threading import Thread
 from typing import TypeVar
+
+from app.host.statx import spot, spot_of
 
 _CLONE_FS, _CLONE_NEWNS = 0x200, 0x20000
 _NAMESPACE = re.compile(rb"mnt:\[[0-9]+\]")
 #: linux/nsfs.h, Linux 6.12: _IOR(0xb7, 11 and 12, struct mnt_ns_info), the next one as a file.
 _NS_MNT_GET_NEXT, _NS_MNT_GET_PREV = 0x8010B70B, 0x8010B70C
+_NS_GET_NSTYPE = 0xB703
 _INFO = struct.Struct("=IIQ")
 _MOST = 100_000
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
@@ -332,16 +336,22 @@ def _opened(path: bytes, flags: int = os.O_RDONLY | os.O_CLOEXEC) -> Iterator[in
 def _namespace_file(path: bytes) -> Iterator[int]:
     """Opened only after a look that opens nothing: a path leads anywhere by now."""
     with _opened(path, _PATH) as looked:
-        if not _name_of(looked):
-            raise OSError(errno.ENOENT, "is no mount namespace", path)
+        if spot_of(looked).device != _nsfs():
+            raise OSError(errno.ENOENT, "is no namespace", path)
         with _opened(b"/proc/self/fd/%d" % looked) as descriptor:
             yield descriptor
 
 
+@cache
+def _nsfs() -> int:
+    """The device that the files of all namespaces are on."""
+    return spot(b"/proc/self/ns/mnt").device
+
+
 def _name_of(descriptor: int) -> str:
-    """``mnt:[...]``, or "" for what is no mount namespace (proc_pid_ns(5))."""
-    name = os.readlink(b"/proc/self/fd/%d" % descriptor)
-    return os.fsdecode(name) if _NAMESPACE.fullmatch(name) else ""
+    """``mnt:[...]``, or "" for another kind of namespace (ioctl_nsfs(2))."""
+    kind = fcntl.ioctl(descriptor, _NS_GET_NSTYPE)
+    return f"mnt:[{spot_of(descriptor).inode}]" if kind == _CLONE_NEWNS else ""
 
 
 def _text(path: bytes, parent: int | None = None) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -250,13 +250,10 @@ def contents(top: int, most: int = MOST) -> Iterator[tuple[int, int]]:
         yield device, entry.inode()
 
 
-def walked(
-    top: int, most: int = MOST, enter: Callable[[str], bool] = lambda _: True
-) -> Iterator[tuple[int, os.DirEntry[str]]]:
+def walked(top: int, most: int = MOST) -> Iterator[tuple[int, os.DirEntry[str]]]:
     """All entries below an open directory, each with the device of its directory.
 
-    On one mount; directories with a name that ``enter`` does not want are not looked into. Raises
-    OSError, and TooLarge for more than ``most``.
+    On one mount. Raises OSError, and TooLarge for more than ``most``.
     """
     flat = os.open(b".", _READ, dir_fd=top)
     above: list[tuple[Spot, list[bytes]]] = []
@@ -269,7 +266,7 @@ def walked(
                 for entry in entries:
                     count += 1
                     yield here.device, entry
-                    if entry.is_dir(follow_symlinks=False) and enter(entry.name):
+                    if entry.is_dir(follow_symlinks=False):
                         pending.append(os.fsencode(entry.name))
             if count > most:
                 raise TooLarge

@@ -16,8 +16,8 @@ from app.host.namespaces import Tables, read_tables, unescape
 from app.model import Problem, within
 
 _LIST_OPTIONS = (b"lowerdir",)
-#: With these, what lies in a layer is seen under another name or with other times.
-_OTHERWISE = (b"datadir+", b"metacopy=on", b"redirect_dir=on")
+#: With these, what lies in a layer may be seen with other times than its own.
+_OTHERWISE = (b"datadir+", b"metacopy=on")
 _SINGLE_OPTIONS = (b"lowerdir+", b"datadir+")
 
 

@@ -32,7 +32,7 @@ _ABOVE = 4  # directories above a mount point or upper directory that a mounter 
 _PLAIN = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 #: So many entries are compared at most.
-_MOST = 200_000
+_MOST = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +212,8 @@ def may_use(overlay: Overlay, directory: bytes, roots: Roots) -> Shown:
     """Whether an overlay with lost options shows anything that lies in this directory.
 
     What is in a lower layer is seen in the overlay with its own name and times, unless a layer on
-    top hides it; and what is hidden there, nobody reads. Files of data-only layers are seen under
-    other names.
+    top hides it; and what is hidden there, nobody reads. Files of data-only layers are seen with
+    other times.
     """
     try:
         with closing_descriptor(os.open(directory, _DIRECTORY)) as top:
@@ -292,22 +292,15 @@ def _is_seen(entry: os.DirEntry[str], there: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All that lies in a directory: its marks, and the names of the directories in it."""
+    """The marks of all that lies in a directory."""
 
     marks: frozenset[Mark]
-    directories: frozenset[str]
 
     @classmethod
     def of(cls, top: int) -> Contents:
         """Of an open directory. Raises OSError, and TooLarge."""
-        marks: set[Mark] = set()
-        directories: set[str] = set()
-        for _, entry in walked(top):
-            about = entry.stat(follow_symlinks=False)
-            marks.add(_mark(entry.name, about))
-            if stat.S_ISDIR(about.st_mode):
-                directories.add(entry.name)
-        return cls(frozenset(marks), frozenset(directories))
+        entries = (entry for _, entry in walked(top))
+        return cls(frozenset(_mark(it.name, it.stat(follow_symlinks=False)) for it in entries))
 
     def has(self, name: str, about: os.stat_result) -> bool:
         """Whether something with this name and these times is in it."""
@@ -316,10 +309,10 @@ class Contents:
     def seen_below(self, top: int) -> Shown:
         """Whether any of them is seen in the overlay that is open as ``top``.
 
-        A directory that is merged with one of another layer may have that one's times, but it has
-        the same name. Raises OSError, and TooLarge.
+        All of it is looked through: a directory that is merged with one of another layer has that
+        one's times, and one that was renamed another name. Raises OSError, and TooLarge.
         """
-        for _, entry in walked(top, _MOST, self.directories.__contains__):
+        for _, entry in walked(top, _MOST):
             try:
                 about = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
