@@ -26,6 +26,10 @@ class Mutant:
 
 
 _GUARDS = "tests/unit/test_plan_guards.py"
+_STANDING = "tests/unit/test_standing.py"
+_ROOTS = "tests/engine/test_roots.py"
+_BELIEVED = "tests/unit/test_believed.py"
+_CLAIM = "tests/unit/test_root_claim.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -104,5 +108,187 @@ MUTANTS: tuple[Mutant, ...] = (
         "directory.interrupted and not question.disk.roles and not question.engine.roles",
         "directory.interrupted and not question.disk.roles",
         ("tests/unit/test_resolve.py",),
+    ),
+    Mutant(
+        "standing: a directory is known by its device and inode",
+        "app/stores/standing.py",
+        "return os.path.samestat(os.stat(path), about)",
+        "return False",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: a directory is known by its device too",
+        "app/stores/standing.py",
+        "return os.path.samestat(os.stat(path), about)",
+        "return os.stat(path).st_ino == about.st_ino",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: who could have written a root says nothing of others' layers",
+        "app/stores/disk.py",
+        "return layer.covered or (layer.uid is not None and not root.speaks_for(layer.uid))",
+        "return layer.covered",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: what is mounted over a layer",
+        "app/stores/verdict.py",
+        "if directory.covered:",
+        "if False:",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: a group or everybody may write",
+        "app/host/authors.py",
+        "users.add(ANYBODY)",
+        "pass",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: the user of a remapped root, only where root made it",
+        "app/stores/standing.py",
+        "if is_remapped(root) and not authors_of(os.path.dirname(root)) - {0}:",
+        "if is_remapped(root):",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: what two roots show is neither's",
+        "app/stores/verdict.py",
+        "    yield from _shared(case.disk.root)\n    for problem",
+        "    for problem",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: a user's root is no rival",
+        "app/stores/standing.py",
+        "if all(it == about.st_uid for it in strangers_of(root)):",
+        "if True:",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: a disk with bare layers is no rival",
+        "app/stores/standing.py",
+        "or not _names_things(root, name):",
+        "or not is_data_root(root):",
+        (_STANDING,),
+    ),
+    Mutant(
+        "standing: whose daemon works there",
+        "app/stores/standing.py",
+        "return Hold.OWN if mine else Hold.OTHERS",
+        "return Hold.OWN",
+        (_ROOTS,),
+    ),
+    Mutant(
+        "standing: what was mounted at tmp is not temporary",
+        "app/stores/standing.py",
+        "if name == _TEMPORARY and apart and elsewhere:",
+        "if False:",
+        (_ROOTS,),
+    ),
+    Mutant(
+        "barred: what is not the root's own",
+        "app/cleanup/barred.py",
+        "if part and (part.target or part.hold is not Hold.OWN):",
+        "if False:",
+        (_ROOTS,),
+    ),
+    Mutant(
+        "barred: a filesystem that others use",
+        "app/cleanup/barred.py",
+        "if mount and is_served_elsewhere(mount):",
+        "if False:",
+        (_GUARDS,),
+    ),
+    Mutant(
+        "places: a link out of the root is told",
+        "app/cleanup/places.py",
+        "raise Linked(first)",
+        "return seen_in_root(root, names)",
+        ("tests/unit/test_plan_world.py",),
+    ),
+    Mutant(
+        "places: a link that comes now is no way",
+        "app/cleanup/places.py",
+        "return reach(first, names[1:]) if len(names) > 1 and _is_mounted(first) else reach(root, names)",
+        "return reach(*based(root, names)) if not os.path.isfile(first) else reach(first, names)",
+        ("tests/unit/test_plan_world.py",),
+    ),
+    Mutant(
+        "hints: a user's directory is that user's",
+        "app/stores/hints.py",
+        "if _owner(path) == _number(fields[2]):",
+        "if True:",
+        (_ROOTS,),
+    ),
+    Mutant(
+        "hints: a process called dockerd proves nothing",
+        "app/stores/hints.py",
+        "return is_trusted(self.uid) or os.stat(path).st_uid == self.uid",
+        "return True",
+        (_BELIEVED,),
+    ),
+    Mutant(
+        "hints: a user's daemon does not stand in for root's",
+        "app/stores/hints.py",
+        "if is_trusted(engine.uid) and not engine.inside:",
+        "if not engine.inside:",
+        (_BELIEVED,),
+    ),
+    Mutant(
+        "hints: what cannot see the root does not work on it",
+        "app/stores/hints.py",
+        "return None if problems and _in_view(host, engine, root) else False",
+        "return None if problems else False",
+        (_BELIEVED,),
+    ),
+    Mutant(
+        "hints: the lock on the volumes tells",
+        "app/stores/hints.py",
+        "if _believed(host, pid, root):",
+        "if False:",
+        (_BELIEVED,),
+    ),
+    Mutant(
+        "runs: every user id of a process counts",
+        "app/host/runs.py",
+        "return next((user for user in users if user), users[0] if users else directory)",
+        "return directory",
+        (_BELIEVED,),
+    ),
+    Mutant(
+        "runs: the file tells the program",
+        "app/stores/hints.py",
+        "program not in (os.path.basename(arguments[0]), program_of(process))",
+        "program not in (os.path.basename(arguments[0]),)",
+        (_BELIEVED,),
+    ),
+    Mutant(
+        "claim: who listens may speak for the directory",
+        "app/stores/root_claim.py",
+        "if not is_trusted(peer.uid) and peer.uid != about.st_uid:",
+        "if False:",
+        (_CLAIM,),
+    ),
+    Mutant(
+        "claim: who listens sees the same directory",
+        "app/stores/root_claim.py",
+        "return None if _sees(peer, root, about, proc) else Wrong.ANOTHER_VIEW",
+        "return None",
+        (_CLAIM,),
+    ),
+    Mutant(
+        "claim: what a daemon names has the shape of a data root",
+        "app/stores/discover.py",
+        "if not may_be_live(path):",
+        "if False:",
+        ("tests/unit/test_discover.py",),
+    ),
+    Mutant(
+        "recognise: a remapped root is no link",
+        "app/stores/recognise.py",
+        "return not os.path.islink(path) and is_data_root(path)",
+        "return is_data_root(path)",
+        ("tests/unit/test_discover.py",),
     ),
 )
