@@ -210,8 +210,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "places: a link that comes now is no way",
         "app/cleanup/places.py",
-        "return reach(first, names[1:]) if len(names) > 1 and _is_mounted(first) else reach(root, names)",
-        "return reach(*based(root, names)) if not os.path.isfile(first) else reach(first, names)",
+        "if len(names) > 1 and _is_mounted(first) else reach(root, names)",
+        "if len(names) > 1 and _is_mounted(first) else reach(*based(root, names))",
         ("tests/unit/test_plan_world.py",),
     ),
     Mutant(
@@ -245,7 +245,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hints: the lock on the volumes tells",
         "app/stores/hints.py",
-        "if _believed(host, pid, root):",
+        "if uid is not None and Process(pid, uid, (), {}).may_speak_for(root):",
         "if False:",
         (_BELIEVED,),
     ),
@@ -290,5 +290,26 @@ MUTANTS: tuple[Mutant, ...] = (
         "return not os.path.islink(path) and is_data_root(path)",
         "return is_data_root(path)",
         ("tests/unit/test_discover.py",),
+    ),
+    Mutant(
+        "standing: a link means something else in a container",
+        "app/stores/standing.py",
+        "return any(not (linked and it.inside) for it in serving(around.host, root))",
+        "return bool(serving(around.host, root))",
+        (_STANDING,),
+    ),
+    Mutant(
+        "hints: a container's process has the lock",
+        "app/stores/hints.py",
+        "or (engine.inside and locked):",
+        ":",
+        (_BELIEVED,),
+    ),
+    Mutant(
+        "hints: a user's containerd",
+        "app/stores/containerd_roots.py",
+        "if not (process.may_speak_for(path) and process.means(host, path)):",
+        "if not process.means(host, path):",
+        ("tests/unit/test_containerd_roots.py",),
     ),
 )
