@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from app.stores.containers import ContainerRecord, read_containers
 from app.stores.gaps import find_gaps, find_snapshot_gaps, is_gone
 from app.stores.graphdriver import GraphdriverReading, read_graphdriver
 from app.stores.overlay2 import LayerGraph, read_graph
+from app.stores.remainders import left_in, problems_of
 from app.stores.states import checked_states
 from app.stores.volumes import VolumeRecord, read_volumes
 
@@ -104,6 +105,7 @@ def read_disk(root: DataRoot) -> DiskReading:
     graph = _explained(_without_vanished(graph), names)
     problems = (
         *graph.problems,
+        *_remainders(root.path, graph, containerd),
         *names.problems,
         *container_problems,
         *volume_problems,
@@ -125,6 +127,17 @@ def read_disk(root: DataRoot) -> DiskReading:
         workers=_workers(root, containerd),
         hidden_containers=container_problems,
     )
+
+
+def _remainders(
+    root: bytes, graph: LayerGraph, containerd: ContainerdReading | None
+) -> Iterator[Problem]:
+    """What removals left that did not come to their end."""
+    snapshotters = containerd.snapshotters if containerd else ()
+    graphs = (graph, *(it.graph for it in snapshotters))
+    homes = [layer.path for it in graphs for layer in it.directories.values()]
+    for home in (os.path.join(root, b"tmp"), *homes):
+        yield from problems_of(left_in(home))
 
 
 def _workers(root: DataRoot, containerd: ContainerdReading | None) -> dict[str, BuildkitReading]:

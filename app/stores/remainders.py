@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
+
+from app.model import Problem
 
 #: Short: in a small directory there is room for it without another block, on a full disk too.
 NAME = re.compile(rb"\.whodiff-removed-[0-9a-f]{12}")
@@ -27,3 +30,25 @@ SAYS = (
 def new_name() -> bytes:
     """A name that nothing has."""
     return _PREFIX + os.urandom(_DIGITS // 2).hex().encode()
+
+
+def left_in(directory: bytes) -> tuple[bytes, ...]:
+    """The paths of what removals left in a directory; none where it cannot be read."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return ()
+    try:
+        with os.scandir(descriptor) as entries:
+            names = [name for it in entries if NAME.fullmatch(name := os.fsencode(it.name))]
+    except OSError:
+        return ()
+    finally:
+        os.close(descriptor)
+    return tuple(os.path.join(directory, name) for name in sorted(names))
+
+
+def problems_of(paths: Iterable[bytes]) -> Iterator[Problem]:
+    """One sentence for each."""
+    for path in paths:
+        yield Problem(os.fsdecode(path), f"{os.fsdecode(path)} {SAYS}.")

@@ -57,7 +57,7 @@ def moving(
     tree: bytes, safe: bytes, depth: int, run: Callable[[], Erased]
 ) -> tuple[Erased, dict[str, list[str]]]:
     """What came of a removal beside the mover, and what that had saved each time."""
-    arguments = [sys.executable, "-c", _MOVER, tree, safe, str(depth)]
+    arguments: list[str | bytes] = [sys.executable, "-c", _MOVER, tree, safe, str(depth)]
     with subprocess.Popen(
         arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as mover:
