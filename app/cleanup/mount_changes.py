@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from app.cleanup.plan import Place, Step
 from app.cleanup.reach import Reached, open_base
 from app.host.mount_watch import MountWatch
-from app.scan.descent import mount_id
 from app.stores.mounts import Mount, read_all
 
 #: Seconds between two looks.
@@ -112,15 +111,17 @@ def _may_lead_to(mount: Mount, step: Step, target: Reached) -> bool:
 
 
 def _is_based(place: Place, target: Reached) -> bool:
-    """Whether the path that the removal began at leads to the very mount that it works in."""
+    """Whether the path that the removal began at leads to the filesystem that it works in.
+
+    By its device: that of an overlay which is held open is given to no other one, while the number
+    of a mount (mountinfo) is, as soon as it is unmounted.
+    """
     try:
         descriptor = open_base(place.base)
     except (OSError, ValueError):
         return False
     try:
-        return mount_id(descriptor) == mount_id(target.way[0][0])
-    except OSError:
-        return False
+        return os.path.samestat(os.fstat(descriptor), os.fstat(target.way[0][0]))
     finally:
         os.close(descriptor)
 
