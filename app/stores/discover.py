@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.model import DataRoot, ImageStore, Problem
+from app.stores.containerd_roots import DEFAULT_ROOT as CONTAINERD_ROOT
 from app.stores.containerd_roots import (
     containerd_of,
     is_containerd_root,
@@ -37,6 +38,7 @@ from app.stores.recognise import (
     no_root,
     require_directory,
 )
+from app.stores.standing import surroundings, with_standing
 
 __all__ = [
     "NAMED",
@@ -107,6 +109,16 @@ def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
         found.try_each([default])
 
 
+def _known(host: Host, engine: EngineInfo | None) -> Iterator[bytes]:
+    """Where this machine's data roots are, or may be."""
+    if engine and engine.root.startswith(b"/"):
+        yield engine.root
+    for hints in (configured(host)[0], running(host)[0], others_running(host)):
+        yield from (hint.path for hint in hints)
+    yield host.at(DEFAULT_ROOT)
+    yield host.at(CONTAINERD_ROOT)
+
+
 @dataclass
 class _Found:
     """The roots found so far, each once, by their real paths."""
@@ -173,9 +185,16 @@ class _Found:
     def _put(
         self, path: bytes, found_by: str, nested: tuple[bytes, ...] = (), *, named: bool = False
     ) -> None:
-        if path not in self.roots:
-            root = _served(path, self.engine) or _unserved(path)
-            self.roots[path] = replace(root, found_by=found_by, nested=nested, named=named)
+        if path in self.roots:
+            return
+        root = _served(path, self.engine) or _unserved(path)
+        if same := next((it for it in self.roots if _is_same(it, path)), b""):
+            shown, there = os.fsdecode(path), os.fsdecode(same)
+            self.problems.append(
+                Problem(shown, f"{shown} is the same directory as {there}, where it is shown.")
+            )
+            return
+        self.roots[path] = replace(root, found_by=found_by, nested=nested, named=named)
 
     def nothing(self) -> RootError:
         """Why there is no root at all: the refusal, where there was one, is worth most."""
@@ -188,8 +207,15 @@ class _Found:
         )
 
     def result(self) -> Discovery:
-        """What was found, each containerd with the data root that it works for."""
-        return Discovery(tuple(self._paired()), tuple(self.problems))
+        """What was found, each containerd with the data root that it works for.
+
+        Of each root is known how far it is believed, whatever else of this machine is shown.
+        """
+        around = surroundings(
+            (*self.roots, *_known(self.host, self.engine)), self.engine, self.host
+        )
+        roots = tuple(with_standing(it, around) for it in self._paired())
+        return Discovery(roots, tuple(self.problems))
 
     def _paired(self) -> Iterator[DataRoot]:
         """A containerd root that was named stands beside the data root that uses it, or alone.
@@ -238,6 +264,13 @@ class _Found:
             if bare and left:
                 taken[root.path] = left[0]
         return taken
+
+
+def _is_same(one: bytes, other: bytes) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from app.model import Problem
 
@@ -32,23 +32,20 @@ def new_name() -> bytes:
     return _PREFIX + os.urandom(_DIGITS // 2).hex().encode()
 
 
-def left_in(directory: bytes) -> tuple[bytes, ...]:
-    """The paths of what removals left in a directory; none where it cannot be read."""
+def left_in(directories: Iterable[bytes]) -> tuple[Problem, ...]:
+    """One sentence for each that removals left in these directories, as far as they are there."""
+    found = (os.path.join(it, name) for it in directories for name in _names_in(it))
+    return tuple(Problem(os.fsdecode(it), f"{os.fsdecode(it)} {SAYS}.") for it in found)
+
+
+def _names_in(directory: bytes) -> list[bytes]:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return ()
+        return []
     try:
-        with os.scandir(descriptor) as entries:
-            names = [name for it in entries if NAME.fullmatch(name := os.fsencode(it.name))]
+        return sorted(it for it in map(os.fsencode, os.listdir(descriptor)) if NAME.fullmatch(it))
     except OSError:
-        return ()
+        return []
     finally:
         os.close(descriptor)
-    return tuple(os.path.join(directory, name) for name in sorted(names))
-
-
-def problems_of(paths: Iterable[bytes]) -> Iterator[Problem]:
-    """One sentence for each."""
-    for path in paths:
-        yield Problem(os.fsdecode(path), f"{os.fsdecode(path)} {SAYS}.")
