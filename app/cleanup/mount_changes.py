@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from app.cleanup.plan import Place, Step
+from app.cleanup.plan import Action, Place, Step
 from app.cleanup.reach import Reached, open_base
 from app.host.mount_watch import MountWatch
 from app.stores.mounts import Mount, read_all
@@ -60,7 +60,8 @@ class MountChanges:
         return self._left
 
     def _why(self, step: Step, target: Reached) -> str:
-        live = step.place if step.upper else None
+        aside = step.beside is not None or step.action is Action.ERASE_LAYER
+        live = None if aside else step.place
         if live and not _is_based(live, target):
             return (
                 f"{os.fsdecode(live.base)} was unmounted or mounted anew meanwhile, so the rest "
@@ -69,7 +70,8 @@ class MountChanges:
         mounts = read_all(self._proc)[0]
         found = [it for it in mounts if _names(it, [b"/" + target.name + b"/"])]
         if live:
-            found = list(_inside_live(live, mounts))
+            inside = _inside_live(live, mounts)
+            found = [it for it in inside if _shown(it) not in self._before]
         if not found:
             return ""
         return (
