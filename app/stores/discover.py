@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from app.model import DataRoot, ImageStore, Problem
 from app.stores.containerd_roots import DEFAULT_ROOT as CONTAINERD_ROOT
@@ -20,7 +21,9 @@ from app.stores.hints import (
     DEFAULT_ROOT,
     Hint,
     Host,
+    Process,
     configured,
+    dockerds,
     others_running,
     rootless,
     running,
@@ -38,7 +41,7 @@ from app.stores.recognise import (
     no_root,
     require_directory,
 )
-from app.stores.standing import surroundings, with_standing
+from app.stores.standing import shown_twice, surroundings, with_standing
 
 __all__ = [
     "NAMED",
@@ -80,7 +83,7 @@ def discover(
     Raises RootError: NoDataRoot, NotADataRoot or NoPermission, each a sentence with the next step.
     """
     host = Host(fs_root)
-    found = _Found(engine, host)
+    found = _Found(engine, host, dockerds(host))
     if data_roots:
         for path in data_roots:
             found.add(Hint(path, NAMED), named=True)
@@ -88,7 +91,7 @@ def discover(
     _find_main(found, engine, host)
     homes, problems = rootless(host)
     found.problems += problems
-    found.try_each([*others_running(host), *homes])
+    found.try_each([*others_running(host, found.dockerds), *homes])
     if not found.roots and not found.try_each(containerd_hints(host)):
         raise found.nothing()
     return found.result()
@@ -99,7 +102,7 @@ def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
     word = Hint(engine.root, f"the engine at {engine.url}") if engine else None
     if word and word.path.startswith(b"/") and found.try_each([word]):
         return
-    for look in (configured, running):
+    for look in (configured, partial(running, engines=found.dockerds)):
         hints, problems = look(host)
         found.problems += problems
         if found.try_each(hints):
@@ -109,22 +112,13 @@ def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
         found.try_each([default])
 
 
-def _known(host: Host, engine: EngineInfo | None) -> Iterator[bytes]:
-    """Where this machine's data roots are, or may be."""
-    if engine and engine.root.startswith(b"/"):
-        yield engine.root
-    for hints in (configured(host)[0], running(host)[0], others_running(host)):
-        yield from (hint.path for hint in hints)
-    yield host.at(DEFAULT_ROOT)
-    yield host.at(CONTAINERD_ROOT)
-
-
 @dataclass
 class _Found:
     """The roots found so far, each once, by their real paths."""
 
     engine: EngineInfo | None
     host: Host
+    dockerds: tuple[Process, ...]
     roots: dict[bytes, DataRoot] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failures: list[RootError] = field(default_factory=list)
@@ -211,11 +205,21 @@ class _Found:
 
         Of each root is known how far it is believed, whatever else of this machine is shown.
         """
-        around = surroundings(
-            (*self.roots, *_known(self.host, self.engine)), self.engine, self.host
-        )
+        around = surroundings((*self.roots, *self._known()), self.engine, self.host)
         roots = tuple(with_standing(it, around) for it in self._paired())
-        return Discovery(roots, tuple(self.problems))
+        shared = (problem for root in roots for problem in shown_twice(root))
+        return Discovery(roots, (*self.problems, *shared))
+
+    def _known(self) -> Iterator[bytes]:
+        """Where this machine's data roots are, or may be."""
+        if self.engine and self.engine.root.startswith(b"/"):
+            yield self.engine.root
+        hints, _ = configured(self.host)
+        more, _ = running(self.host, self.dockerds)
+        for hint in (*hints, *more, *others_running(self.host, self.dockerds)):
+            yield hint.path
+        yield self.host.at(DEFAULT_ROOT)
+        yield self.host.at(CONTAINERD_ROOT)
 
     def _paired(self) -> Iterator[DataRoot]:
         """A containerd root that was named stands beside the data root that uses it, or alone.

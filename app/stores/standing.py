@@ -100,7 +100,7 @@ def _parts(root: DataRoot, place: bytes, around: Surroundings) -> Iterator[Part]
     """What lies right below ``place``, the root or its containerd's, and is not plainly its own."""
     for name in _entries(place):
         part = _part(root, place, name, around)
-        if part.target or part.hold is not Hold.OWN:
+        if part.target or part.rivals or part.hold is not Hold.OWN:
             yield part
 
 
@@ -206,12 +206,26 @@ def _in_use(root: bytes, around: Surroundings) -> bool:
 
 
 def problems_of(root: DataRoot) -> Iterator[Problem]:
-    """One sentence for each part that is not plainly the root's own."""
+    """One sentence for each part that is not plainly the root's own.
+
+    Where it is not its own, an owner may be missing.
+    """
     for part in root.parts:
-        name = os.path.basename(part.path)
-        hides = not part.readable and name in _NAMING
-        where = os.fsdecode(part.path)
-        yield Problem(where, f"{where} {_words(part)}.", hides_owners=hides)
+        if part.target or part.hold is not Hold.OWN:
+            naming = os.path.basename(part.path) in _NAMING
+            yield _problem(part, hides=naming and part.hold is not Hold.OWN)
+
+
+def shown_twice(root: DataRoot) -> Iterator[Problem]:
+    """One sentence for each part of its own that other data roots show as well."""
+    for part in root.parts:
+        if part.rivals and not part.target and part.hold is Hold.OWN:
+            yield _problem(part, hides=False)
+
+
+def _problem(part: Part, *, hides: bool) -> Problem:
+    where = os.fsdecode(part.path)
+    return Problem(where, f"{where} {_words(part)}.", hides_owners=hides)
 
 
 def _words(part: Part) -> str:
@@ -233,4 +247,6 @@ def _words(part: Part) -> str:
                 f"{what}, and nobody can tell which of them is in use: what no metadata names is "
                 "unknown, and nothing is removed without Docker"
             )
+    if not part.target:
+        return f"{what}; Docker works here, so it is this one's"
     return f"{what}: what lies there is shown, and nothing is removed there without Docker"
