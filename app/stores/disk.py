@@ -15,6 +15,7 @@ from app.stores.gaps import find_gaps, find_snapshot_gaps, is_gone
 from app.stores.graphdriver import GraphdriverReading, read_graphdriver
 from app.stores.mounts import read_own
 from app.stores.overlay2 import LINKS, LayerDir, LayerGraph, read_graph
+from app.stores.remainders import left_in
 from app.stores.standing import problems_of
 from app.stores.states import checked_states
 from app.stores.volumes import VolumeRecord, read_volumes
@@ -112,6 +113,7 @@ def read_disk(root: DataRoot) -> DiskReading:
         *covered,
         *_disowned(root, graph),
         *graph.problems,
+        *_remainders(root.path, graph, containerd),
         *names.problems,
         *container_problems,
         *volume_problems,
@@ -133,6 +135,16 @@ def read_disk(root: DataRoot) -> DiskReading:
         workers=_workers(root, containerd),
         hidden_containers=container_problems,
     )
+
+
+def _remainders(
+    root: bytes, graph: LayerGraph, containerd: ContainerdReading | None
+) -> tuple[Problem, ...]:
+    """What removals left that did not come to their end."""
+    snapshotters = containerd.snapshotters if containerd else ()
+    graphs = (graph, *(it.graph for it in snapshotters))
+    homes = [layer.path for it in graphs for layer in it.directories.values()]
+    return left_in((os.path.join(root, b"tmp"), *homes))
 
 
 def _is_read(root: DataRoot, name: str) -> bool:
