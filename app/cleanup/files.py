@@ -236,6 +236,11 @@ class _Case:
         own = os.path.join(contents(self.layer), *self.names)
         upper = own if self.world.uses(self.layer.id) else b""
         step = Step(Action.ERASE, command, place=found.place, upper=upper)
+        if not upper:
+            # Out of the way of a mount in one step: into the layer's directory.
+            above = len(found.place.names) - len(self.names) - 1
+            known_as = tuple(self.world.known_as(self.layer))
+            step = replace(step, beside=above, known_as=known_as)
         lost = "it is gone for good: nothing keeps a copy"
         if self.shows is not False:
             lost = "what the container changed in it is gone for good"

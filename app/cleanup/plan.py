@@ -87,7 +87,9 @@ class Step:
     records of one prune. ``place``: what is erased or truncated. ``link``: for ERASE_LAYER the
     ``l/`` link that goes first. ``force`` and ``volumes`` are the flags of a container's removal.
     ``upper``: for what is erased through an overlay's mount, where its writable layer would have
-    the same; only what lies there gives something back.
+    the same; only what lies there gives something back. ``beside``: for what is put aside before it
+    is emptied, how many names of ``place`` lead to the directory that it is put into. ``known_as``:
+    parts of paths, with slashes around them, by which a mount would name its layer.
     """
 
     action: Action
@@ -96,6 +98,8 @@ class Step:
     place: Place | None = None
     link: Place | None = None
     upper: bytes = b""
+    beside: int | None = None
+    known_as: tuple[bytes, ...] = ()
     force: bool = False
     volumes: bool = False
 
