@@ -138,6 +138,22 @@ class Headroom:
     inodes_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The daemon that a survey heard: by what it is known again before it is told anything.
+
+    ``id`` is its own (``ID`` of ``/info``; several daemons of one machine can have the same), and
+    ``root`` its data root as it spells it. ``uid`` is the user of the process that listens (unix(7),
+    SO_PEERCRED), -1 where that is not known; ``pid`` that process, which a restart changes, 0 where
+    it is not visible from here.
+    """
+
+    id: str
+    root: bytes
+    uid: int = -1
+    pid: int = field(default=0, compare=False)
+
+
 class ImageStore(str, Enum):
     """Which of Docker's two image stores a data root uses."""
 
@@ -317,7 +333,7 @@ class Store:
     the directories that metadata names although they are not there, by name, with what it says of
     them; they count nowhere else. ``points`` maps the mount points that whodiff itself sees to the
     layer that is mounted there. ``blobs`` are keyed by digest. ``witnesses`` says in words who
-    answered (``disk and engine``, ``disk alone: ...``).
+    answered (``disk and engine``, ``disk alone: ...``). ``daemon`` is who answered, if any.
     """
 
     root: DataRoot
@@ -333,3 +349,4 @@ class Store:
     blobs: dict[str, Blob] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     witnesses: str = ""
+    daemon: Daemon | None = None

@@ -68,6 +68,7 @@ def assemble(
         blobs=blobs_of(disk, images),
         problems=(*disk.all_problems, *(engine.problems if engine else ())),
         witnesses=witnesses,
+        daemon=engine.info.daemon if engine else None,
     )
 
 

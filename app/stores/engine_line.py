@@ -2,12 +2,15 @@
 
 The docker SDK (and requests and urllib3 below it) only knows a timeout for each read, so an engine
 that sends one byte a second would hold a caller for ever. Here the socket itself looks at the
-clock before every read. This module imports docker: import it late.
+clock before every read. And below the SDK a connection that broke is made again in silence, with
+whoever listens by then: here it is made once, and again only when that is asked for. This module
+imports docker: import it late.
 """
 
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -19,15 +22,23 @@ from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+#: struct ucred: process, user and group (unix(7), SO_PEERCRED).
+_CREDENTIALS = struct.Struct("3i")
+
 #: All answers of one conversation together may be this large (bytes).
 LARGEST = 256 * 1024 * 1024
 
 
+class Dropped(OSError):
+    """The connection is gone, and whoever listens now need not be who answered before."""
+
+
 class Bounds:
-    """What is left of a conversation's time (seconds) and size (bytes).
+    """What is left of a conversation's time (seconds), size (bytes) and connections (one).
 
     ``failure`` is the last error of the socket itself: the layers above wrap it beyond
-    recognition.
+    recognition. ``pid`` and ``uid`` are those of the process that listens at the other end
+    (unix(7), SO_PEERCRED: whoever called listen(2)); 0 where it is not visible from here.
     """
 
     def __init__(self, overall: float, size: int = LARGEST) -> None:
@@ -36,6 +47,22 @@ class Bounds:
         self._call_end = self._end
         self._size = size
         self.failure: OSError | None = None
+        self.pid, self.uid = 0, -1
+        self._connections = 1
+
+    def connecting(self) -> None:
+        """A connection is about to be made. Raises Dropped where there was one already."""
+        if not self._connections:
+            raise Dropped("the connection was closed in the middle")
+        self._connections -= 1
+
+    def once_more(self) -> None:
+        """One more connection may be made."""
+        self._connections = 1
+
+    def no_more(self) -> None:
+        """No further connection may be made, whatever is asked."""
+        self._connections = 0
 
     def begin(self, seconds: float) -> float:
         """A new call begins; how long it may really take, at most what is left of the whole."""
@@ -100,9 +127,18 @@ class _Connection(urllib3.connection.HTTPConnection):
         self._bounds = bounds
 
     def connect(self) -> None:
+        try:
+            self._bounds.connecting()
+        except Dropped as dropped:
+            self._bounds.failure = dropped
+            raise
         sock = _Socket(self._bounds)
         try:
             sock.connect(self._path)
+            credentials = sock.getsockopt(
+                socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+            )
+            self._bounds.pid, self._bounds.uid, _ = _CREDENTIALS.unpack(credentials)
         except BaseException:
             sock.close()
             raise
@@ -119,16 +155,15 @@ class _Pool(UnixHTTPConnectionPool):
 
 
 class _Adapter(UnixHTTPAdapter):
+    """One pool of one connection for all URLs; the SDK's own has a pool for each."""
+
     def __init__(self, url: str, bounds: Bounds) -> None:
         super().__init__(url)
-        self._bounds = bounds
+        self._pool = _Pool(url, self.socket_path, bounds)
+        self.pools[url] = self._pool  # closed with the adapter
 
     def get_connection(self, url: bytes | str, proxies: object = None) -> UnixHTTPConnectionPool:  # noqa: ARG002 - as requests calls it
-        pool: _Pool | None = self.pools.get(url)
-        if pool is None:
-            pool = _Pool(str(url), self.socket_path, self._bounds)
-            self.pools[url] = pool
-        return pool
+        return self._pool
 
 
 def open_line(path: str, version: str, bounds: Bounds) -> APIClient:
@@ -141,7 +176,14 @@ def open_line(path: str, version: str, bounds: Bounds) -> APIClient:
         del client.adapters[prefix]
     client.headers["Accept-Encoding"] = "identity"
     client.hooks["response"] = [_refuse_packed]
+    # An order is for what it names; nobody sends it on to something else.
+    client.max_redirects = 0
     return client
+
+
+def speak(client: APIClient, version: str) -> None:
+    """From now on this API version, in the same conversation; the SDK has no call for it."""
+    client._version = version
 
 
 def _refuse_packed(response: requests.Response, **_: object) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from app.model import ImageStore, Kind, Problem
+from app.model import Daemon, ImageStore, Kind, Problem
 
 #: Graph drivers whose inspect answers name directories (moby: each driver's GetMetadata).
 PATH_DRIVERS = frozenset({"overlay2", "fuse-overlayfs", "overlay"})
@@ -28,7 +28,8 @@ class EngineInfo:
     ``root`` is DockerRootDir, with userns-remap the ``<uid>.<gid>`` directory. ``api_version`` is
     the one spoken with this engine. ``name`` is the host's name as the engine gives it.
     ``containerd`` is the socket of the containerd in use and ``namespace`` where this engine's
-    containers are in it; both from API 1.46 on, else empty.
+    containers are in it; both from API 1.46 on, else empty. ``pid`` and ``uid`` are those of the
+    process that listens (unix(7), SO_PEERCRED); 0 and -1 where they are not known.
     """
 
     url: str
@@ -43,6 +44,13 @@ class EngineInfo:
     rootless: bool = False
     containerd: bytes = b""
     namespace: str = ""
+    pid: int = 0
+    uid: int = -1
+
+    @property
+    def daemon(self) -> Daemon:
+        """By what it is known again."""
+        return Daemon(self.id, self.root, self.uid, self.pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +192,10 @@ def is_podman(version: object) -> bool:
     return any("podman" in word(mapping(one).get("Name")).lower() for one in listed)
 
 
-def info_from(url: str, api_version: str, version: object, info: object) -> EngineInfo:
-    """Put ``/version`` and ``/info`` together. Raises ShapeError."""
+def info_from(
+    url: str, api_version: str, version: object, info: object, peer: tuple[int, int] = (0, -1)
+) -> EngineInfo:
+    """Put ``/version`` and ``/info`` together; ``peer`` is who listens. Raises ShapeError."""
     answer = mapping(info)
     root = as_path(answer.get("DockerRootDir"))
     if not root:
@@ -205,6 +215,8 @@ def info_from(url: str, api_version: str, version: object, info: object) -> Engi
         rootless=any(option.startswith("name=rootless") for option in security),
         containerd=as_path(containerd.get("Address")).removeprefix(b"unix://"),
         namespace=word(mapping(containerd.get("Namespaces")).get("Containers")),
+        pid=peer[0],
+        uid=peer[1],
     )
 
 

@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, TypeVar
 from app.stores.engine_shapes import (
     EngineInfo,
     ShapeError,
+    as_path,
     info_from,
     is_podman,
+    mapping,
     numbered,
     spoken_version,
+    word,
 )
 from app.stores.files import Damage, read_file
 
@@ -43,7 +46,7 @@ _Answer = TypeVar("_Answer")
 
 
 #: How a survey goes on without the engine.
-_DISK_ALONE = "going on with the disk alone."
+DISK_ALONE = "going on with the disk alone."
 
 
 class EngineError(Exception):
@@ -52,7 +55,7 @@ class EngineError(Exception):
     @property
     def fact(self) -> str:
         """The text for who cannot go on with the disk alone, without the last full stop."""
-        return str(self).removesuffix(_DISK_ALONE).rstrip(" ;:.")
+        return str(self).removesuffix(DISK_ALONE).rstrip(" ;:.")
 
 
 class RemoteEngine(EngineError):
@@ -63,12 +66,20 @@ class CallError(Exception):
     """One call failed; the text is the reason.
 
     ``gone``: the engine says that it does not exist. ``forbidden``: the socket may not be opened.
+    ``dropped``: it was not asked, for the connection is gone.
     """
 
-    def __init__(self, reason: str, *, gone: bool = False, forbidden: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, gone: bool = False, forbidden: bool = False, dropped: bool = False
+    ) -> None:
         super().__init__(reason)
         self.gone = gone
         self.forbidden = forbidden
+        self.dropped = dropped
+
+
+class OtherDaemon(CallError):
+    """In the middle of a conversation somebody else answers."""
 
 
 def _socket_path(url: str) -> str:
@@ -83,22 +94,44 @@ def _socket_path(url: str) -> str:
         )
     raise EngineError(
         f"{url} is no engine's address: give --host unix:///var/run/docker.sock or the like; "
-        f"{_DISK_ALONE}"
+        f"{DISK_ALONE}"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """An open conversation: a client that speaks the right API version, and its bounds."""
+    """An open conversation: a client that speaks the right API version, and its bounds.
+
+    ``once``: it is one connection, and ends with it. Else a connection that broke is made again,
+    and who answers then says first that it is the same daemon.
+    """
 
     client: APIClient
     bounds: Bounds
     info: EngineInfo
     timeout: float
+    once: bool = False
 
     def call(self, question: Callable[[], object], seconds: float | None = None) -> object:
         """One call, bounded. Raises CallError, whatever goes wrong."""
-        return _call(self.bounds, question, self.timeout if seconds is None else seconds)
+        granted = self.timeout if seconds is None else seconds
+        try:
+            return _call(self.bounds, question, granted)
+        except CallError as failed:
+            if self.once or not failed.dropped:
+                raise
+        self._meet_again()
+        return _call(self.bounds, question, granted)
+
+    def _meet_again(self) -> None:
+        """A new connection, with the same daemon. Raises CallError, OtherDaemon."""
+        self.bounds.once_more()
+        answer = mapping(_call(self.bounds, self.client.info, self.timeout))
+        root, uid = as_path(answer.get("DockerRootDir")), self.bounds.uid
+        if (word(answer.get("ID")), root, uid) != (self.info.id, self.info.root, self.info.uid):
+            self.client.close()
+            self.bounds.no_more()
+            raise OtherDaemon(f"another daemon answers at {self.info.url} than before")
 
     def disk_usage(self) -> object:
         """``/system/df``, for the build cache alone where the engine can tell it apart.
@@ -117,11 +150,14 @@ class Talk:
 
 
 @contextmanager
-def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
-    """Connect, agree upon an API version, learn who answers. Raises EngineError, RemoteEngine."""
+def open_talk(url: str, timeout: float, overall: float, *, once: bool = False) -> Iterator[Talk]:
+    """Connect, agree upon an API version, learn who answers. Raises EngineError, RemoteEngine.
+
+    All of it, and what is asked then, is one connection; see :class:`Talk` for ``once``.
+    """
     path = _socket_path(url)
     # Late: the SDK takes longer to load than the names take to appear.
-    from app.stores.engine_line import Bounds, open_line  # noqa: PLC0415
+    from app.stores.engine_line import Bounds, open_line, speak  # noqa: PLC0415
 
     bounds = Bounds(overall)
 
@@ -133,22 +169,24 @@ def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
             raise EngineError(
                 f"The Docker client library does not start ({type(error).__name__}: "
                 f"{shortened(error)}): look at config.json in ~/.docker; "
-                f"{_DISK_ALONE}"
+                f"{DISK_ALONE}"
             ) from error
 
     try:
-        with opened(TESTED_API) as first:
-            version = _call(bounds, lambda: first.version(api_version=False), timeout)
-        spoken = spoken_version(version, TESTED_API)
-        with opened(spoken) as client:
-            info = info_from(url, spoken, version, _call(bounds, client.info, timeout))
+        with opened(TESTED_API) as client:
+            version = _call(bounds, lambda: client.version(api_version=False), timeout)
+            spoken = spoken_version(version, TESTED_API)
+            speak(client, spoken)
+            answer = _call(bounds, client.info, timeout)
+            peer = (bounds.pid, bounds.uid)
+            info = info_from(url, spoken, version, answer, peer)
             _refuse_foreign(info, version)
-            yield Talk(client, bounds, info, timeout)
+            yield Talk(client, bounds, info, timeout, once)
     except CallError as refused:
         raise EngineError(_no_answer(url, refused)) from refused
     except ShapeError as odd:
         raise EngineError(
-            f"What answers at {url} gave {odd}, as no Docker engine does: {_DISK_ALONE}"
+            f"What answers at {url} gave {odd}, as no Docker engine does: {DISK_ALONE}"
         ) from odd
 
 
@@ -157,7 +195,7 @@ def _refuse_foreign(info: EngineInfo, version: object) -> None:
     if is_podman(version):
         raise EngineError(
             f"At {info.url} podman answers, whose storage whodiff does not read: name Docker's "
-            f"engine with --host; {_DISK_ALONE}"
+            f"engine with --host; {DISK_ALONE}"
         )
     root = os.fsdecode(info.root)
     here = f"The engine at {info.url} keeps its data in {root}"
@@ -193,8 +231,8 @@ def _id_on_disk(root: bytes) -> str:
 
 def _no_answer(url: str, refused: CallError) -> str:
     if refused.forbidden:
-        return f"No permission to ask the engine at {url}: run whodiff with sudo; {_DISK_ALONE}"
-    return f"The engine at {url} does not answer ({refused}): {_DISK_ALONE}"
+        return f"No permission to ask the engine at {url}: run whodiff with sudo; {DISK_ALONE}"
+    return f"The engine at {url} does not answer ({refused}): {DISK_ALONE}"
 
 
 # --- one call -------------------------------------------------------------------------------------
@@ -219,6 +257,9 @@ def _refusal(failure: OSError | None, error: Exception, granted: float) -> CallE
     if isinstance(failure, PermissionError):
         return CallError("permission denied", forbidden=True)
     if failure:
+        # By its name: the module that has it loads the SDK.
+        if type(failure).__name__ == "Dropped":
+            return CallError("it closed the connection", dropped=True)
         known = _SOCKET_REASONS.get(failure.errno or 0)
         return CallError(known or shortened(failure.strerror or str(failure)))
     response = getattr(error, "response", None)
