@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.expected import seen
 from app.cleanup.namespaces import not_dockers
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.world import (
     Doubt,
     World,
@@ -98,7 +99,7 @@ def _plan(
         wish,
         title,
         path=path,
-        steps=tuple(family.steps()),
+        steps=tuple(family.steps(going)),
         # The engine's notes on the image itself go as well.
         frees=Frees(total.bytes, total.inodes, least=True),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
@@ -126,6 +127,9 @@ def _against(world: World, family: _Family) -> Iterator[Doubt]:
         yield f"in use: {words}", f"remove first, with `docker rm`: {words}"
     if world.silence:
         yield silent(world, "images"), _START
+    if any(map(_references, family.images)):
+        # By its id an image is the same anywhere.
+        yield from world.passed_on
     for image in family.images:
         if not any(it.source.startswith("engine: ") for it in image.evidence):
             yield f"the engine does not know {named(image.owner)}", "restart the engine"
@@ -192,14 +196,28 @@ class _Family:
     def _used(self, image: ImageInfo) -> Iterable[Container]:
         return _users(self.world, [image])
 
-    def steps(self) -> Iterable[Step]:
-        """A call for each name; an id where there is none and it does not go by itself."""
+    def steps(self, going: Sequence[Layer]) -> Iterator[Step]:
+        """A call for each name; after the last one the layers that are ``going`` are gone."""
+        calls = list(self._calls())
+        for at, (id_, name) in enumerate(calls):
+            # What containerd has it collects some seconds later.
+            paths = [it.path for it in going if not it.is_snapshot and at == len(calls) - 1]
+            yield Step(
+                Action.REMOVE_IMAGE,
+                self.world.docker("rmi", name),
+                (name,),
+                expects=(Expected(Kind.IMAGE, name, id_),),
+                goes=seen(paths),
+            )
+
+    def _calls(self) -> Iterator[tuple[str, str]]:
+        """Ids of images and names; an id where there is none and it does not go by itself."""
         for image in self.images:
             names = _references(image)
             if not names and self._children(image.owner.id):
                 continue
             for name in names or (image.owner.id,):
-                yield Step(Action.REMOVE_IMAGE, self.world.docker("rmi", name), (name,))
+                yield image.owner.id, name
 
     def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
         """Containers first, for they would have to go; then what keeps layers of theirs."""

@@ -73,7 +73,7 @@ def make_plan(
         return refused(wish, title, f"there is no data root {os.fsdecode(wish.root)} (any more)")
     world = World(store, measure, time.time() if now is None else now, proc)
     try:
-        return _plan(wish, world)
+        return replace(_plan(wish, world), daemon=store.daemon)
     except Unreachable as unreachable:
         return refused(wish, title, f"it {unreachable}", "look again")
     except OSError as error:

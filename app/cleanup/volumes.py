@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.expected import same_root, seen
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.world import Doubt, World, listed, named, refused, silent
 from app.model import Kind, Owner, Reference, Volume
@@ -15,6 +16,8 @@ from app.stores.mounts import Mount, read_own
 #: moby daemon/names/names.go RestrictedNamePattern.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 _UNKNOWN = "not known"
+#: Where a local volume has its data (moby volume/local/local.go volumeDataPathName).
+_DATA = b"_data"
 
 
 def find_volume(world: World, name: str) -> Volume | None:
@@ -37,7 +40,13 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
             references=references,
             evidence=volume.evidence,
         )
-    step = Step(Action.REMOVE_VOLUME, world.docker("volume", "rm", name), (name,))
+    step = Step(
+        Action.REMOVE_VOLUME,
+        world.docker("volume", "rm", name),
+        (name,),
+        expects=(expected_volume(volume),),
+        goes=seen([volume.path]),
+    )
     frees = Frees() if volume.backing else world.frees([volume.path])
     return Plan(
         wish,
@@ -51,6 +60,21 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
         references=references,
         evidence=volume.evidence,
         filesystem=world.path("volumes"),
+    )
+
+
+def expected_volume(volume: Volume, *, in_use: bool = False) -> Expected:
+    """The volume as it is now.
+
+    Of one in use the creation time says nothing: it moves with what is written.
+    """
+    listed = volume.listed
+    return Expected(
+        Kind.VOLUME,
+        volume.owner.id,
+        created=listed.created if listed and not in_use else "",
+        path=listed.mountpoint if listed else b"",
+        places=seen([volume.path, os.path.join(volume.path, _DATA)]),
     )
 
 
@@ -87,10 +111,39 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
+    yield from world.passed_on
+    yield from _unlisted(world, volume)
     if volume.backing.startswith(_UNKNOWN):
         yield f"where its data is, is {volume.backing}", "look at its opts.json"
     if not _NAME.fullmatch(volume.owner.id):
         yield "the engine takes no such name for a volume", "look who made this directory"
+
+
+def _unlisted(world: World, volume: Volume) -> Iterator[Doubt]:
+    """By this name the daemon would remove nothing, or something else."""
+    listed, name = volume.listed, volume.owner.id
+    if listed is None:
+        yield (
+            f"the daemon does not list a volume {name}: somebody made the directory by hand, or "
+            "the daemon lost its notes",
+            f"`{world.docker('volume', 'create', name)}` makes a volume of it with all its data, "
+            "then ask again",
+        )
+        return
+    if listed.driver != "local":
+        yield (
+            f"the daemon's volume {name} belongs to driver {listed.driver or 'unknown'} and is "
+            "something else than this directory",
+            "look with `docker volume inspect` where it is",
+        )
+    elif os.path.normpath(listed.mountpoint) != os.path.join(volume.path, _DATA) and not same_root(
+        os.path.dirname(listed.mountpoint), volume.path
+    ):
+        where = os.fsdecode(listed.mountpoint)
+        yield (
+            f"the daemon's volume {name} is at {where}, not in this directory",
+            "look with `docker volume inspect` at it",
+        )
 
 
 def unknown_users(world: World) -> str:

@@ -31,6 +31,7 @@ from app.stores.engine_shapes import (
     listed,
     mapping,
     volumes_from,
+    word,
     words,
 )
 from app.stores.engine_talk import (
@@ -247,19 +248,35 @@ def _with_diff_ids(talk: Talk, bare: list[EngineImage]) -> dict[str, EngineImage
 def _inspected(
     talk: Talk, bare: list[_Entry], inspect: Callable[[str], object]
 ) -> dict[str, _Entry]:
-    """Each entry with its directories, or with an error. What is gone meanwhile is left out."""
-    if talk.info.driver not in PATH_DRIVERS:
-        return {entry.id: entry for entry in bare}  # no answer would name a directory
+    """Each entry with what inspect adds, or with an error. What is gone meanwhile is left out."""
     found: dict[str, _Entry] = {}
     for entry in bare:
+        if talk.info.driver not in PATH_DRIVERS and not _is_stuck(entry):
+            found[entry.id] = entry  # no answer would name a directory
+            continue
         try:
             answer = talk.call(partial(inspect, entry.id), INSPECT * talk.timeout)
-            found[entry.id] = replace(entry, directories=directories(answer, talk.info))
+            found[entry.id] = _with_inspect(entry, answer, talk.info)
         except OtherDaemon:
             raise
         except CallError as refused:
             if not refused.gone:
                 found[entry.id] = replace(entry, error=str(refused))
-        except ShapeError as odd:
-            found[entry.id] = replace(entry, error=f"it gave {odd}")
     return found
+
+
+def _is_stuck(entry: EngineContainer | EngineImage) -> bool:
+    """Whether a removal of it was begun; the list can go on saying so after it has failed."""
+    return isinstance(entry, EngineContainer) and entry.state in ("removing", "dead")
+
+
+def _with_inspect(entry: _Entry, answer: object, info: EngineInfo) -> _Entry:
+    if isinstance(entry, EngineContainer):
+        state = word(mapping(mapping(answer).get("State")).get("Status")) or entry.state
+        entry = replace(entry, state=state, created=word(mapping(answer).get("Created")))
+    if info.driver not in PATH_DRIVERS:
+        return entry
+    try:
+        return replace(entry, directories=directories(answer, info))
+    except ShapeError as odd:
+        return replace(entry, error=f"it gave {odd}")

@@ -10,7 +10,6 @@ imports docker: import it late.
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from typing import TYPE_CHECKING
 
@@ -19,26 +18,21 @@ import urllib3.connection
 from docker.api.client import APIClient
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 
+from app.host.peer import Peer, peer_of
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-#: struct ucred: process, user and group (unix(7), SO_PEERCRED).
-_CREDENTIALS = struct.Struct("3i")
-
 #: All answers of one conversation together may be this large (bytes).
 LARGEST = 256 * 1024 * 1024
-
-
-class Dropped(OSError):
-    """The connection is gone, and whoever listens now need not be who answered before."""
 
 
 class Bounds:
     """What is left of a conversation's time (seconds), size (bytes) and connections (one).
 
     ``failure`` is the last error of the socket itself: the layers above wrap it beyond
-    recognition. ``pid`` and ``uid`` are those of the process that listens at the other end
-    (unix(7), SO_PEERCRED: whoever called listen(2)); 0 where it is not visible from here.
+    recognition. ``peer`` is who listens at the other end of the connection made last. ``dropped``:
+    the connection is gone, and nothing was asked; who listens now need not be who answered before.
     """
 
     def __init__(self, overall: float, size: int = LARGEST) -> None:
@@ -47,13 +41,15 @@ class Bounds:
         self._call_end = self._end
         self._size = size
         self.failure: OSError | None = None
-        self.pid, self.uid = 0, -1
+        self.peer: Peer | None = None
+        self.dropped = False
         self._connections = 1
 
     def connecting(self) -> None:
-        """A connection is about to be made. Raises Dropped where there was one already."""
+        """A connection is about to be made. Raises OSError where there was one already."""
         if not self._connections:
-            raise Dropped("the connection was closed in the middle")
+            self.dropped = True
+            raise OSError("the connection was closed in the middle")
         self._connections -= 1
 
     def once_more(self) -> None:
@@ -70,6 +66,7 @@ class Bounds:
         granted = min(seconds, self._end - now)
         self._call_end = now + granted
         self.failure = None
+        self.dropped = False
         return granted
 
     def wait(self) -> float:
@@ -97,6 +94,7 @@ class _Socket(socket.socket):
         try:
             self.settimeout(self._bounds.wait())
             super().connect(address)  # type: ignore[arg-type]  # as it came
+            self._bounds.peer = peer_of(self)
         except OSError as error:
             self._bounds.failure = error
             raise
@@ -127,18 +125,10 @@ class _Connection(urllib3.connection.HTTPConnection):
         self._bounds = bounds
 
     def connect(self) -> None:
-        try:
-            self._bounds.connecting()
-        except Dropped as dropped:
-            self._bounds.failure = dropped
-            raise
+        self._bounds.connecting()
         sock = _Socket(self._bounds)
         try:
             sock.connect(self._path)
-            credentials = sock.getsockopt(
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
-            )
-            self._bounds.pid, self._bounds.uid, _ = _CREDENTIALS.unpack(credentials)
         except BaseException:
             sock.close()
             raise
@@ -183,7 +173,7 @@ def open_line(path: str, version: str, bounds: Bounds) -> APIClient:
 
 def speak(client: APIClient, version: str) -> None:
     """From now on this API version, in the same conversation; the SDK has no call for it."""
-    client._version = version
+    client._version = version  # type: ignore[attr-defined]  # left out by types-docker
 
 
 def _refuse_packed(response: requests.Response, **_: object) -> None:

@@ -12,13 +12,14 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from app.stores.engine_shapes import (
     EngineInfo,
     ShapeError,
     as_path,
+    daemon_of,
     info_from,
     is_podman,
     mapping,
@@ -127,8 +128,8 @@ class Talk:
         """A new connection, with the same daemon. Raises CallError, OtherDaemon."""
         self.bounds.once_more()
         answer = mapping(_call(self.bounds, self.client.info, self.timeout))
-        root, uid = as_path(answer.get("DockerRootDir")), self.bounds.uid
-        if (word(answer.get("ID")), root, uid) != (self.info.id, self.info.root, self.info.uid):
+        root, peer = as_path(answer.get("DockerRootDir")), self.bounds.peer
+        if daemon_of(word(answer.get("ID")), root, peer) != self.info.daemon:
             self.client.close()
             self.bounds.no_more()
             raise OtherDaemon(f"another daemon answers at {self.info.url} than before")
@@ -178,8 +179,7 @@ def open_talk(url: str, timeout: float, overall: float, *, once: bool = False) -
             spoken = spoken_version(version, TESTED_API)
             speak(client, spoken)
             answer = _call(bounds, client.info, timeout)
-            peer = (bounds.pid, bounds.uid)
-            info = info_from(url, spoken, version, answer, peer)
+            info = replace(info_from(url, spoken, version, answer), peer=bounds.peer)
             _refuse_foreign(info, version)
             yield Talk(client, bounds, info, timeout, once)
     except CallError as refused:
@@ -246,6 +246,8 @@ def _call(bounds: Bounds, question: Callable[[], _Answer], seconds: float) -> _A
     except Exception as error:
         # The one border to the SDK, requests and urllib3: each has its own errors, and their own
         # parsers stumble with plain TypeErrors over answers of an odd shape.
+        if bounds.dropped:
+            raise CallError("it closed the connection", dropped=True) from error
         raise _refusal(bounds.failure, error, granted) from error
 
 
@@ -257,9 +259,6 @@ def _refusal(failure: OSError | None, error: Exception, granted: float) -> CallE
     if isinstance(failure, PermissionError):
         return CallError("permission denied", forbidden=True)
     if failure:
-        # By its name: the module that has it loads the SDK.
-        if type(failure).__name__ == "Dropped":
-            return CallError("it closed the connection", dropped=True)
         known = _SOCKET_REASONS.get(failure.errno or 0)
         return CallError(known or shortened(failure.strerror or str(failure)))
     response = getattr(error, "response", None)

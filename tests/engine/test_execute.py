@@ -19,8 +19,9 @@ from app.cleanup.engine_calls import EngineCalls
 from app.cleanup.execute import execute
 from app.cleanup.journal import Journal
 from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Step
-from app.model import Role
+from app.cleanup.plan import Action, Expected, Step
+from app.model import Kind, Role
+from app.stores.engine import peek
 from app.stores.overlay2 import read_graph
 from app.stores.survey import Request, survey
 from tests.engine import archive, scenario
@@ -60,7 +61,7 @@ def engine(spare_engine: Engine) -> Engine:
 
 
 def carry_out(engine: Engine, *steps: Step, progress: Progress | None = None) -> Outcome:
-    shown = plan(engine.data, *steps)
+    shown = plan(engine.data, *steps, daemon=peek(engine.url).daemon)
     calls = EngineCalls(engine.url, patience=60, timeout=5, recovery=5)
     return execute(shown, lambda: shown, calls, progress or Progress(), Journal(None))
 
@@ -128,7 +129,15 @@ def test_images_by_their_tags(engine: Engine) -> None:
     id = engine.get("/images/acme/two:1/json")["Id"]
     user = engine.docker("create", "--network=none", "acme/two:1")
     tags = ("acme/two:1", "acme/two:latest")
-    steps = [Step(Action.REMOVE_IMAGE, f"docker rmi {tag}", ids=(tag,)) for tag in tags]
+    steps = [
+        Step(
+            Action.REMOVE_IMAGE,
+            f"docker rmi {tag}",
+            ids=(tag,),
+            expects=(Expected(Kind.IMAGE, tag, id),),
+        )
+        for tag in tags
+    ]
     refused = carry_out(engine, *steps)
     assert (refused.done, refused.steps_done) == (False, 1)
     assert "acme/two:latest" in refused.why
