@@ -10,6 +10,7 @@ from app.cleanup.outcome import Progress
 from app.cleanup.plan import Place
 from app.cleanup.reach import Gone, Reached, Unreachable, reached
 from app.cleanup.tally import BLOCK, Erased, Tally, reason
+from app.host.safe_open import reopened
 from app.scan.descent import open_fenced
 
 
@@ -45,16 +46,16 @@ def _truncate(target: Reached, tally: Tally) -> Erased:
         raise Unreachable(f"{shown} was not touched: it is no regular file. Look who made it.")
     if target.status.st_nlink != 1:
         raise Unreachable(f"{shown} was not touched: it has another name, whose content would go.")
-    # Neither a pipe that was put there meanwhile nor a terminal may hold this up or take it over.
-    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        descriptor = open_fenced(target.name, target.parent, flags)
+        # By the descriptor: whatever has its name by now is not even opened.
+        descriptor = reopened(target.descriptor, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         tally.fail(target.path, reason(error))
         return tally.result(complete=False)
     try:
         before = os.fstat(descriptor)
-        if not os.path.samestat(before, target.status):
+        now = os.stat(target.name, dir_fd=target.parent, follow_symlinks=False)
+        if not os.path.samestat(now, target.status):
             raise Unreachable(f"{shown} was not touched: it was replaced just now. Look again.")
         os.ftruncate(descriptor, 0)
         after = os.fstat(descriptor)

@@ -14,6 +14,7 @@ from app.cleanup.containers import word_of, word_of_layer
 from app.cleanup.expected import seen
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
+from app.cleanup.shell import only_while
 from app.cleanup.world import (
     Doubt,
     World,
@@ -199,25 +200,38 @@ class _Family:
     def steps(self, going: Sequence[Layer]) -> Iterator[Step]:
         """A call for each name; after the last one the layers that are ``going`` are gone."""
         calls = list(self._calls())
-        for at, (id_, name) in enumerate(calls):
+        for at, (image, name) in enumerate(calls):
             # What containerd has it collects some seconds later.
             paths = [it.path for it in going if not it.is_snapshot and at == len(calls) - 1]
             yield Step(
                 Action.REMOVE_IMAGE,
-                self.world.docker("rmi", name),
+                self._command(image, name),
                 (name,),
-                expects=(Expected(Kind.IMAGE, name, id_),),
+                expects=(Expected(Kind.IMAGE, name, image.owner.id),),
                 goes=seen(paths),
             )
 
-    def _calls(self) -> Iterator[tuple[str, str]]:
-        """Ids of images and names; an id where there is none and it does not go by itself."""
+    def _calls(self) -> Iterator[tuple[ImageInfo, str]]:
+        """Images and their names; an id where there is none and it does not go by itself."""
         for image in self.images:
             names = _references(image)
             if not names and self._children(image.owner.id):
                 continue
             for name in names or (image.owner.id,):
-                yield image.owner.id, name
+                yield image, name
+
+    def _command(self, image: ImageInfo, name: str) -> str:
+        """By its id, which no other image ever has, where that takes exactly this one name.
+
+        An id of several names is refused, and one of which images were built keeps its name (moby
+        daemon/images/image_delete.go ImageDelete, isSingleReference). A name can move to another
+        image before somebody types it.
+        """
+        world, id_ = self.world, image.owner.id
+        if id_ in self.gone and len(_references(image)) <= 1:
+            return world.docker("rmi", id_)
+        shown = world.docker("image", "inspect", "--format", "{{.Id}}", name)
+        return only_while(shown, id_, world.docker("rmi", name))
 
     def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
         """Containers first, for they would have to go; then what keeps layers of theirs."""

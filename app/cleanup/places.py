@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from app.cleanup.plan import Place
 from app.cleanup.reach import open_base, path_of
+from app.host.identity import identity_of
 from app.scan.descent import open_fenced
 from app.stores.mounts import read_own
 
@@ -60,7 +61,7 @@ def reach(base: bytes, names: Sequence[bytes]) -> Reached:
         raise Unreachable("is no path below its base")
     descriptor = _opened_base(base)
     try:
-        origin = os.fstat(descriptor)
+        origin = identity_of(descriptor)
         path = base
         for index, name in enumerate(names):
             path = os.path.join(path, name)
@@ -70,12 +71,9 @@ def reach(base: bytes, names: Sequence[bytes]) -> Reached:
             descriptor = below
             status = os.fstat(descriptor)
             # On an overlay files may have another st_dev than directories (overlayfs.rst, xino).
-            if stat.S_ISDIR(status.st_mode) and status.st_dev != origin.st_dev:
+            if stat.S_ISDIR(status.st_mode) and status.st_dev != origin.device:
                 raise _crossing(path)
-        return Reached(
-            Place(base, origin.st_dev, origin.st_ino, tuple(names), status.st_dev, status.st_ino),
-            status,
-        )
+        return Reached(Place(base, origin, tuple(names), identity_of(descriptor)), status)
     finally:
         os.close(descriptor)
 

@@ -128,16 +128,16 @@ def _inside(wish: Wish, world: World) -> tuple[bytes, tuple[bytes, ...]] | None:
 
 
 def _is_as_seen(wish: Wish, base: bytes, names: tuple[bytes, ...]) -> bool:
-    if not wish.inode:
+    if wish.seen is None:
         return True
     mounted = names[0] == b"overlay2" and names[2:3] == (b"merged",)
     if (mounted or names[0] == b"rootfs") and len(names) > 3:
         # It was seen through the mount.
         top, below = based(base, names[:3])
-        seen = reach(os.path.join(top, *below), names[3:]).status
+        seen = reach(os.path.join(top, *below), names[3:])
     else:
-        seen = reach_in_root(base, names).status
-    return (seen.st_dev, seen.st_ino) == (wish.device, wish.inode)
+        seen = reach_in_root(base, names)
+    return seen.place.identity == wish.seen
 
 
 def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:

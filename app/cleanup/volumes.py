@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator
 from app.cleanup.expected import same_root, seen
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
+from app.cleanup.shell import quoted
 from app.cleanup.world import Doubt, World, listed, named, refused, silent
 from app.model import Kind, Owner, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
 #: moby daemon/names/names.go RestrictedNamePattern.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+#: moby volume/service/service.go Create: stringid.GenerateRandomID.
+_CHOSEN = re.compile(r"[0-9a-f]{64}")
 _UNKNOWN = "not known"
 #: Where a local volume has its data (moby volume/local/local.go volumeDataPathName).
 _DATA = b"_data"
@@ -42,7 +45,7 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
         )
     step = Step(
         Action.REMOVE_VOLUME,
-        world.docker("volume", "rm", name),
+        _command(world, volume),
         (name,),
         expects=(expected_volume(volume),),
         goes=seen([volume.path]),
@@ -61,6 +64,12 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
         evidence=volume.evidence,
         filesystem=world.path("volumes"),
     )
+
+
+def _command(world: World, volume: Volume) -> str:
+    """By its name, if the daemon chose that itself: any other can be given again meanwhile."""
+    name = volume.owner.id
+    return world.docker("volume", "rm", name) if _CHOSEN.fullmatch(name) else ""
 
 
 def expected_volume(volume: Volume, *, in_use: bool = False) -> Expected:
@@ -104,7 +113,10 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         words = listed([f"container {it.name or it.id[:12]}" for it in users])
         yield f"in use by {words}", f"remove first, with `docker rm`: {words}"
     if mounts := [it for it in references if it.kind is Kind.MOUNT]:
-        yield f"it is mounted now at {mounts[0].id}", f"unmount it first: umount {mounts[0].id}"
+        yield (
+            f"it is mounted now at {mounts[0].id}",
+            f"unmount it first: umount {quoted(mounts[0].id)}",
+        )
     if world.silence:
         yield silent(world, "volumes"), "start the engine, then ask again"
     if world.unseen_mounts:

@@ -14,7 +14,7 @@ from app.cleanup.plan import Frees, Plan, Wish
 from app.cleanup.shell import docker
 from app.host.holding import called, holds_below
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
-from app.stores.hints import Host, serving
+from app.stores.hints import Host, Worker, serving
 from app.stores.live import Use, find_live
 from app.stores.machine import sees_machine
 from app.stores.mounts import Mount, read_all
@@ -97,8 +97,8 @@ class World:
     # Mounts and processes, read once for a plan.
 
     @cached_property
-    def engines(self) -> tuple[int, ...]:
-        """The ids of the dockerd processes that we see at work on this data root."""
+    def engines(self) -> tuple[Worker, ...]:
+        """The daemons' processes that work on this data root, or may do so."""
         return tuple(serving(Host(), self.store.root.path))
 
     def blind(self) -> Iterator[Doubt]:
@@ -106,7 +106,7 @@ class World:
 
         What mounts or opens a file is out of sight there, so its absence proves nothing.
         """
-        if not self.engines and not sees_machine(self.proc):
+        if not any(it.sure for it in self.engines) and not sees_machine(self.proc):
             yield _BLIND
 
     @cached_property

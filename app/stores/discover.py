@@ -20,6 +20,7 @@ from app.stores.hints import (
     Hint,
     Host,
     configured,
+    others_running,
     rootless,
     running,
 )
@@ -31,7 +32,9 @@ from app.stores.recognise import (
     classify,
     is_data_root,
     is_remapped,
+    may_be_live,
     nested_roots,
+    no_root,
     require_directory,
 )
 
@@ -65,8 +68,9 @@ def discover(
     """Find the data roots.
 
     ``data_roots`` are the ones that the user named: then there are no others, and each must be one.
-    Else the engine's own when it answers; else the first of daemon.json, the running engines and
-    /var/lib/docker that leads to one; and in both cases the rootless ones of this host's users.
+    Else the engine's own when it answers; else the first of daemon.json, the engines that root runs
+    and /var/lib/docker that leads to one; and in both cases those of this host's users and of
+    engines in containers.
     Userns-remapped roots below each follow it. Where there is no Docker at all, containerd's own
     root is one. ``fs_root`` is where the machine's file system is.
     The engine serves the root that is the same directory as its DockerRootDir.
@@ -80,7 +84,9 @@ def discover(
             found.add(Hint(path, NAMED), named=True)
         return found.result()
     _find_main(found, engine, host)
-    found.try_each(rootless(host))
+    homes, problems = rootless(host)
+    found.problems += problems
+    found.try_each([*others_running(host), *homes])
     if not found.roots and not found.try_each(containerd_hints(host)):
         raise found.nothing()
     return found.result()
@@ -88,7 +94,8 @@ def discover(
 
 def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
     """The engine's word, else the first of the hints that leads to a root."""
-    if engine and found.try_each([Hint(engine.root, f"the engine at {engine.url}")]):
+    word = Hint(engine.root, f"the engine at {engine.url}") if engine else None
+    if word and word.path.startswith(b"/") and found.try_each([word]):
         return
     for look in (configured, running):
         hints, problems = look(host)
@@ -234,13 +241,19 @@ class _Found:
 
 
 def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:
-    """The root as its engine describes it, if this is the engine's own directory."""
+    """The root as its engine describes it, if this is the engine's own directory.
+
+    What the engine names is looked at like anything else: without the shape of a data root it is
+    none, and NotADataRoot says what it is.
+    """
     require_directory(path)
     try:
-        if not engine or not os.path.samefile(path, engine.root):
+        if not (engine and engine.root.startswith(b"/") and os.path.samefile(path, engine.root)):
             return None
     except OSError:
         return None
+    if not may_be_live(path):
+        raise no_root(path)
     return DataRoot(path, engine.driver, engine.image_store, "", engine_url=engine.url)
 
 

@@ -17,6 +17,7 @@ import requests
 import urllib3.connection
 from docker.api.client import APIClient
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
+from docker.utils import config as client_settings
 
 from app.host.peer import Peer, peer_of
 
@@ -156,8 +157,17 @@ class _Adapter(UnixHTTPAdapter):
         return self._pool
 
 
+def _no_settings(_config_path: str | None = None) -> None:
+    """No client settings: what ~/.docker/config.json says of registries and proxies is no matter.
+
+    The SDK would open whatever is there, a named pipe too, and wait for a home that hangs.
+    """
+
+
 def open_line(path: str, version: str, bounds: Bounds) -> APIClient:
     """An SDK client for the socket at ``path`` that keeps to ``bounds``; connects when used."""
+    # The one place that the SDK looks for them in.
+    client_settings.find_config_file = _no_settings  # type: ignore[assignment]  # typed too narrowly
     client = APIClient(base_url=f"unix://{path}", version=version)
     client.mount("http+docker://", _Adapter(f"http+unix://{path}", bounds))
     # No proxy, no .netrc; nothing but the socket even if an answer redirects elsewhere.

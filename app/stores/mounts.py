@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from app.model import Problem
+from app.model import Problem, within
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _LIST_OPTIONS = (b"lowerdir",)
@@ -123,6 +123,42 @@ def read_own(proc: bytes = b"/proc") -> tuple[Mount, ...]:
         return read_mountinfo(_text(proc, "self"), "self", os.getpid())
     except OSError:
         return ()
+
+
+def read_of(pid: int, proc: bytes = b"/proc") -> tuple[Mount, ...]:
+    """The mounts that one process sees; none where that cannot be read."""
+    try:
+        return read_mountinfo(_text(proc, str(pid)), f"of process {pid}", pid)
+    except OSError:
+        return ()
+
+
+def holding(path: bytes, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that a real path lies on: the innermost, of several on one point the last."""
+    found: Mount | None = None
+    for mount in mounts:
+        if within(path, mount.point) and (not found or len(mount.point) >= len(found.point)):
+            found = mount
+    return found
+
+
+def spellings(path: bytes, ours: Iterable[Mount], theirs: Iterable[Mount]) -> tuple[bytes, ...]:
+    """Every path by which ``theirs`` lead to what lies at our real path ``path``.
+
+    By the directory of its file system that each mount shows (proc_pid_mountinfo(5), root). What
+    another mount covers is among them.
+    """
+    home = holding(path, ours)
+    if home is None:
+        return ()
+    below = path[len(home.point.rstrip(b"/")) :]
+    inside = home.root.rstrip(b"/") + below
+    found: dict[bytes, None] = {}
+    for mount in theirs:
+        if mount.device == home.device and within(inside or b"/", mount.root):
+            rest = inside[len(mount.root.rstrip(b"/")) :].lstrip(b"/")
+            found[os.path.join(mount.point, rest) if rest else mount.point] = None
+    return tuple(found)
 
 
 def read_all(proc: bytes = b"/proc") -> tuple[tuple[Mount, ...], tuple[Problem, ...]]:

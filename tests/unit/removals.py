@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.cleanup.outcome import Progress
 from app.cleanup.plan import Action, Expected, Place, Plan, Step, Subject, Wish
+from app.host.identity import Identity, identify
 from app.model import Daemon, Kind
 from tests.unit.scan_trees import scratch
 
@@ -19,8 +20,16 @@ def place(base: bytes | Path, *names: bytes | str) -> Place:
     """The place as it is now."""
     root = os.fsencode(base)
     parts = tuple(os.fsencode(name) for name in names)
-    top, end = os.stat(root), os.lstat(os.path.join(root, *parts))
-    return Place(root, top.st_dev, top.st_ino, parts, end.st_dev, end.st_ino)
+    return Place(root, identified(root), parts, identified(os.path.join(root, *parts)))
+
+
+def identified(path: bytes | Path) -> Identity:
+    """What lies at a path now; of a last name that is a link the link itself."""
+    above = os.open(os.path.dirname(os.fsencode(path)) or b"/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        return identify(os.path.basename(os.fsencode(path)) or b".", above)
+    finally:
+        os.close(above)
 
 
 def erasing(root: bytes | Path, *names: bytes | str, action: Action = Action.ERASE) -> Plan:

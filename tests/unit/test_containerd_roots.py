@@ -139,7 +139,8 @@ def test_a_containerd_that_the_docker_beside_it_does_not_use_stands_alone(tmp_pa
 
 def test_a_fresh_root_that_its_engine_serves_is_a_data_root(tmp_path: Path) -> None:
     docker, store = tmp_path / "fresh", containerd(tmp_path / "containerd")
-    docker.mkdir()
+    for name in ("buildkit", "containers", "image", "network", "plugins", "volumes"):
+        (docker / name).mkdir(parents=True)
     found = only(tmp_path, root=docker)
     assert (found.path, found.containerd) == (os.fsencode(docker), os.fsencode(store))
 

@@ -27,6 +27,7 @@ from tests.unit.removals import (
     Watched,
     entries,
     freed_by,
+    identified,
     immutable,
     mount_points,
     place,
@@ -213,7 +214,7 @@ def test_a_link_in_its_place_or_on_the_way_is_not_followed(root: bytes) -> None:
     os.rename(root + b"/way/top", root + b"/aside")
     os.symlink(root + b"/aside", root + b"/way/top")
     assert "symbolic link" in refusal(where)
-    other = replace(place(root, b"way", b"top"), inode=os.stat(canary).st_ino)
+    other = replace(place(root, b"way", b"top"), identity=identified(canary))
     assert "something else" in refusal(other)
     assert os.path.exists(root + b"/aside/file")
 
@@ -250,7 +251,7 @@ def test_a_place_that_is_none_is_refused(
     put(root + b"/canary")
     before = entries(root)
     good = place(root, b"top")
-    odd = Place(root + base, good.base_device, good.base_inode, names_, good.device, good.inode)
+    odd = Place(root + base, good.origin, names_, good.identity)
     assert "not touched" in refusal(odd)
     assert "not touched" in refusal(replace(good, base=b"tmp"))
     assert entries(root) == before

@@ -6,14 +6,18 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from app.cleanup.erase import erase
+from app.cleanup.outcome import Progress
+from app.cleanup.reach import Unreachable
 from app.host import identity
 from app.host.identity import Identity, identify, identity_of
 from tests.unit.loop_disks import KINDS, disk
-from tests.unit.removals import unmounting
+from tests.unit.removals import place, unmounting
 
 _TRIES = 200
 
@@ -144,3 +148,20 @@ def _opened(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def test_a_place_is_not_reached_once_another_one_has_its_inode_number(home: bytes) -> None:
+    """What was planned is gone; a new directory got its name, and on ext4 its inode number."""
+    path = os.path.join(home, b"it")
+    os.mkdir(path)
+    planned = place(home, b"it")
+    os.rmdir(path)
+    os.mkdir(path)
+    Path(os.fsdecode(path), "new").write_bytes(b"x")
+    if b"ext4" in _kind(home):
+        assert os.lstat(path).st_ino == planned.identity.inode
+    with pytest.raises(Unreachable, match="something else lies there now"):
+        erase(planned, Progress())
+    with pytest.raises(Unreachable, match="something else"):
+        erase(replace(place(home, b"it"), origin=planned.identity), Progress())
+    assert os.listdir(path) == [b"new"]

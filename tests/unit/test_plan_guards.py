@@ -16,6 +16,7 @@ from app.model import Kind, Layer, Owner, Role
 from app.stores.files import Folder
 from app.stores.request import Survey
 from tests.unit.proc_stub import bind
+from tests.unit.removals import identified
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.test_planner import plan, survey_of
 
@@ -149,17 +150,22 @@ def test_a_mount_beside_a_temporary_entry_does_not_keep_it(root: SmallRoot) -> N
 
 
 # --- identity -------------------------------------------------------------------------------------
-def test_the_same_inode_number_on_another_device_is_another_thing(root: SmallRoot) -> None:
+@pytest.mark.parametrize("what", ["device", "inode", "born", "changed"])
+def test_what_differs_in_anything_from_what_was_chosen_stays(root: SmallRoot, what: str) -> None:
     file = root.container.layer.diff / "own"
     put_text(file, "x")
-    (wish,) = (
-        Wish(
-            Subject.PATH,
-            bytes(root.path),
-            path=bytes(file),
-            device=os.stat(file).st_dev + 1,
-            inode=os.stat(file).st_ino,
-        ),
-    )
-    answer = plan(root, wish)
+    seen = identified(file)
+    wish = Wish(Subject.PATH, bytes(root.path), path=bytes(file), seen=seen)
+    assert "something else" not in plan(root, wish).refused_because
+    other = replace(seen, **{what: getattr(seen, what) + 1})
+    answer = plan(root, replace(wish, seen=other))
+    assert "something else lies there now" in answer.refused_because
+
+
+def test_a_new_file_with_the_inode_number_of_the_chosen_one_stays(root: SmallRoot) -> None:
+    """As a new file often has on ext4: only what was born with it tells them apart."""
+    file = root.container.layer.diff / "own"
+    put_text(file, "x")
+    seen = replace(identified(file), handle=b"another generation")
+    answer = plan(root, Wish(Subject.PATH, bytes(root.path), path=bytes(file), seen=seen))
     assert "something else lies there now" in answer.refused_because

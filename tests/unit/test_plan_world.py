@@ -22,9 +22,9 @@ from app.cleanup.reach import Unreachable as NotReached
 from app.cleanup.reach import reached
 from app.cleanup.shell import docker, quoted
 from app.scan.descent import open_straight
-from app.stores.hints import Host, serving
+from app.stores.hints import Host, Worker, serving
 from tests.unit.proc_stub import PID, make_proc
-from tests.unit.removals import place
+from tests.unit.removals import identified, place
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -55,12 +55,8 @@ def test_a_place_is_what_lies_there(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/c").write_text("x")
     found = reach(bytes(tmp_path), (b"a", b"b", b"c"))
-    about = (tmp_path / "a/b/c").stat()
-    assert (found.place.device, found.place.inode) == (about.st_dev, about.st_ino)
-    assert (found.place.base_device, found.place.base_inode) == (
-        tmp_path.stat().st_dev,
-        tmp_path.stat().st_ino,
-    )
+    assert found.place.identity == identified(tmp_path / "a/b/c")
+    assert found.place.origin == identified(tmp_path)
     assert (found.kind, path_of(found.place)) == ("file", bytes(tmp_path / "a/b/c"))
 
 
@@ -244,15 +240,15 @@ def machine(at: Path, arguments: list[str]) -> tuple[Host, Path]:
 
 def test_an_engine_serves_what_it_was_told_to(tmp_path: Path) -> None:
     host, root = machine(tmp_path, ["/usr/bin/dockerd"])
-    assert serving(host, bytes(root)) == [77]
-    assert serving(host, bytes(root / "1000.1000")) == [77]
+    assert serving(host, bytes(root)) == [Worker(77)]
+    assert serving(host, bytes(root / "1000.1000")) == [Worker(77)]
     assert serving(host, bytes(tmp_path / "srv/docker")) == []
 
 
 def test_an_engine_of_another_root_does_not_count(tmp_path: Path) -> None:
     host, root = machine(tmp_path, ["dockerd", "--data-root=/srv/docker"])
     assert serving(host, bytes(root)) == []
-    assert serving(host, bytes(tmp_path / "srv/docker")) == [77]
+    assert serving(host, bytes(tmp_path / "srv/docker")) == [Worker(77)]
 
 
 # --- what an overlay shows ------------------------------------------------------------------------
