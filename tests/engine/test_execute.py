@@ -20,7 +20,7 @@ from app.cleanup.execute import execute
 from app.cleanup.journal import Journal
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Action, Expected, Step
-from app.model import Kind, Role
+from app.model import Daemon, Kind, Role
 from app.stores.engine import peek
 from app.stores.overlay2 import read_graph
 from app.stores.survey import Request, survey
@@ -60,8 +60,10 @@ def engine(spare_engine: Engine) -> Engine:
     return spare_engine
 
 
-def carry_out(engine: Engine, *steps: Step, progress: Progress | None = None) -> Outcome:
-    shown = plan(engine.data, *steps, daemon=peek(engine.url).daemon)
+def carry_out(
+    engine: Engine, *steps: Step, progress: Progress | None = None, daemon: Daemon | None = None
+) -> Outcome:
+    shown = plan(engine.data, *steps, daemon=daemon or peek(engine.url, 10).daemon)
     calls = EngineCalls(engine.url, patience=60, timeout=5, recovery=5)
     return execute(shown, lambda: shown, calls, progress or Progress(), Journal(None))
 
@@ -265,9 +267,9 @@ def test_the_engine_ends_in_mid_removal_and_the_truth_is_told(engine: Engine, en
     doubts = 0
     for delay in (0.01, 0.05, 0.1, 0.2):
         id = run(engine, FLOOD.format(8000))
-        timer = threading.Timer(delay, getattr(engine, end))
+        timer, daemon = threading.Timer(delay, getattr(engine, end)), peek(engine.url).daemon
         timer.start()
-        done = carry_out(engine, removing(id))
+        done = carry_out(engine, removing(id), daemon=daemon)
         timer.join()
         engine.start()
         left = id in containers(engine)
@@ -305,12 +307,12 @@ def _gone(engine: Engine, id: str) -> None:
 
 def test_what_was_stopped_before_it_was_sent_is_not_sent_later(engine: Engine) -> None:
     id = run(engine, ":")
-    progress = Progress()
+    progress, daemon = Progress(), peek(engine.url).daemon
     os.kill(engine.pid, signal.SIGSTOP)
     try:
         asked = threading.Timer(0.3, progress.stop)
         asked.start()
-        done = carry_out(engine, removing(id), progress=progress)
+        done = carry_out(engine, removing(id), progress=progress, daemon=daemon)
         threads = [it for it in threading.enumerate() if it.name == "whodiff-engine-call"]
     finally:
         os.kill(engine.pid, signal.SIGCONT)
