@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
 from app.cleanup.expected import seen
+from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
+from app.cleanup.settings import read_settings
 from app.cleanup.shell import only_while
 from app.cleanup.world import (
     Doubt,
@@ -125,7 +127,7 @@ def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
 def _against(world: World, family: _Family) -> Iterator[Doubt]:
     if users := family.users:
         words = listed([named(it.owner) for it in users])
-        yield f"in use: {words}", f"remove first, with `docker rm`: {words}"
+        yield f"in use: {words}", remove_first(world, [it.owner for it in users])
     if world.silence:
         yield silent(world, "images"), _START
     if any(map(_references, family.images)):
@@ -304,7 +306,10 @@ def _images(world: World) -> Mapping[str, ImageInfo]:
 def _users(
     world: World, images: Sequence[ImageInfo], layer: Layer | None = None
 ) -> Iterator[Container]:
-    """Containers, running or not, of these images, or standing on their top layers or ``layer``."""
+    """Containers, running or not, of these images, that mount one of them, or stand on a layer.
+
+    That is the top layer of any of the images, or ``layer``.
+    """
     ids = {image.owner.id for image in images}
     tops = {image.layers[-1] for image in images if image.layers} - {""}
     standing = {
@@ -316,7 +321,8 @@ def _users(
     for container in world.store.containers:
         if container.owner.namespace:
             continue
-        if container.image_id in ids or container.owner.id in standing:
+        uses = {container.image_id, *read_settings(container).images}
+        if uses & ids or container.owner.id in standing:
             yield container
 
 

@@ -21,6 +21,7 @@ from app.cleanup.measure import Measure, measured, unmeasured
 from app.cleanup.places import Unreachable, based, reach, reach_in_root
 from app.cleanup.plan import Plan, Subject, Wish
 from app.cleanup.snapshots import refused_blob, refused_snapshot
+from app.cleanup.space import is_read_only
 from app.cleanup.volumes import plan_inside, plan_volume
 from app.cleanup.wishes import wish_for
 from app.cleanup.world import World, listed, named, refused
@@ -73,7 +74,7 @@ def make_plan(
         return refused(wish, title, f"there is no data root {os.fsdecode(wish.root)} (any more)")
     world = World(store, measure, time.time() if now is None else now, proc)
     try:
-        return replace(_plan(wish, world), daemon=store.daemon)
+        return replace(_writable(_plan(wish, world)), daemon=store.daemon)
     except Unreachable as unreachable:
         return refused(wish, title, f"it {unreachable}", "look again")
     except OSError as error:
@@ -112,6 +113,21 @@ def _plan(wish: Wish, world: World) -> Plan:
     return plan if plan.path else replace(plan, path=wish.path)
 
 
+def _writable(plan: Plan) -> Plan:
+    """The plan, refused where its filesystem is mounted read-only: then nobody removes a thing."""
+    if not plan.allowed or not plan.filesystem or not is_read_only(plan.filesystem):
+        return plan
+    return refused(
+        plan.wish,
+        plan.title,
+        f"the filesystem of {os.fsdecode(plan.filesystem)} is mounted read-only",
+        "see in dmesg whether the kernel did that after an error; else mount it for writing",
+        path=plan.path,
+        references=plan.references,
+        evidence=plan.evidence,
+    )
+
+
 def _inside(wish: Wish, world: World) -> tuple[bytes, tuple[bytes, ...]] | None:
     """The data root or its containerd's (which may lie in it), and the names from there on.
 
@@ -146,7 +162,7 @@ def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
             return _plan_overlay2(wish, world, names[1:])
         case (b"volumes", name) | (b"volumes", name, b"_data"):
             known = {it.owner.id for it in world.store.volumes}
-            if os.fsdecode(name) in known:
+            if os.fsdecode(name) in known or os.path.islink(world.path("volumes", name)):
                 return plan_volume(wish, world, os.fsdecode(name))
         case (b"volumes", name, *_):
             return plan_inside(wish, world, os.fsdecode(name))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.expected import same_root, seen
+from app.cleanup.makers import remove_first
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import quoted
@@ -32,7 +33,8 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
     """Remove the volume with this name through the engine."""
     volume = find_volume(world, name)
     if volume is None:
-        return refused(wish, f"volume {name}", "there is no such volume (any more)")
+        gone = "there is no such volume (any more)", ""
+        return refused(wish, f"volume {name}", *next(_outside(world, name), gone))
     references = tuple(_references(world, volume))
     if why := next(_against(world, volume, references), None):
         return refused(
@@ -50,13 +52,12 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
         expects=(expected_volume(volume),),
         goes=seen([volume.path]),
     )
-    frees = Frees() if volume.backing else world.frees([volume.path])
     return Plan(
         wish,
         _title(volume),
         path=volume.path,
         steps=(step,),
-        frees=frees,
+        frees=Frees(least=True) if volume.backing else world.frees([volume.path]),
         confirmation=Confirmation.PLAIN if volume.anonymous else Confirmation.TYPED,
         word="" if volume.anonymous else name[:12],
         consequences=tuple(_consequences(volume)),
@@ -111,7 +112,8 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
     users = [it for it in references if it.kind is Kind.CONTAINER]
     if users:
         words = listed([f"container {it.name or it.id[:12]}" for it in users])
-        yield f"in use by {words}", f"remove first, with `docker rm`: {words}"
+        owners = [Owner(it.kind, it.id, it.name) for it in users]
+        yield f"in use by {words}", remove_first(world, owners)
     if mounts := [it for it in references if it.kind is Kind.MOUNT]:
         yield (
             f"it is mounted now at {mounts[0].id}",
@@ -123,6 +125,7 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
+    yield from _outside(world, volume.owner.id)
     yield from world.passed_on
     yield from _unlisted(world, volume)
     if volume.backing.startswith(_UNKNOWN):
@@ -156,6 +159,29 @@ def _unlisted(world: World, volume: Volume) -> Iterator[Doubt]:
             f"the daemon's volume {name} is at {where}, not in this directory",
             "look with `docker volume inspect` at it",
         )
+
+
+def _outside(world: World, name: str) -> Iterator[Doubt]:
+    """A link on the way to its data: the daemon removes that from where it really is, if at all.
+
+    moby volume/local/local.go Remove: "unable to remove a directory outside of the local volume
+    root"; and through a link to another volume it would remove that one's data.
+    """
+    home = world.path("volumes")
+    if os.path.islink(home):
+        shown, there = quoted(home), quoted(os.path.realpath(home))
+        yield (
+            f"{os.fsdecode(home)} is a symbolic link, and Docker removes no volume through one",
+            f"stop Docker and put a mount in its place: rm {shown} && mkdir -m 701 {shown} && "
+            f"mount --bind {there} {shown}; then ask again",
+        )
+    for path in (world.path("volumes", name), world.path("volumes", name, "_data")):
+        if os.path.islink(path):
+            yield (
+                f"{os.fsdecode(path)} is a symbolic link, and Docker removes no volume through one",
+                f"remove the link alone (rm {quoted(path)}): what it leads to stays, and then "
+                "Docker can remove the volume",
+            )
 
 
 def unknown_users(world: World) -> str:
@@ -230,7 +256,7 @@ def _consequences(volume: Volume) -> Iterator[str]:
     if volume.backing:
         yield (
             f"its data is elsewhere ({volume.backing}) and stays there; only the engine's entry "
-            "goes, so it frees nothing here"
+            "goes, which frees next to nothing here"
         )
     else:
         yield "all data in it is lost for good"
