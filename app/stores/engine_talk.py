@@ -68,7 +68,7 @@ class CallError(Exception):
     """One call failed; the text is the reason.
 
     ``gone``: the engine says that it does not exist. ``forbidden``: the socket may not be opened.
-    ``dropped``: it was not asked, for the connection is gone.
+    ``dropped``: the connection is gone, before it was asked or before it answered wholly.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ def _socket_path(url: str) -> str:
 class Talk:
     """An open conversation: a client that speaks the right API version, and its bounds.
 
-    ``once``: it is one connection, and ends with it. Else a connection that broke is made again,
-    and who answers then says first that it is the same daemon.
+    ``once``: it is one connection, and ends with it. Else, for what only asks, a connection that
+    broke is made again, and who answers then says first that it is the same daemon.
     """
 
     client: APIClient
@@ -265,7 +265,8 @@ def _refusal(failure: OSError | None, error: Exception, granted: float) -> CallE
         return CallError("permission denied", forbidden=True)
     if failure:
         known = _SOCKET_REASONS.get(failure.errno or 0)
-        return CallError(known or shortened(failure.strerror or str(failure)))
+        lost = failure.errno in (errno.ECONNRESET, errno.EPIPE)
+        return CallError(known or shortened(failure.strerror or str(failure)), dropped=lost)
     response = getattr(error, "response", None)
     if response is not None and not response.ok:
         said = shortened(getattr(error, "explanation", "") or response.reason)
@@ -273,7 +274,7 @@ def _refusal(failure: OSError | None, error: Exception, granted: float) -> CallE
         return CallError(f"status {response.status_code}: {said}", gone=gone)
     if isinstance(error, ValueError | TypeError | KeyError | RecursionError):
         return CallError("its answer is malformed")
-    return CallError(shortened(f"its answer broke off: {type(error).__name__}"))
+    return CallError(shortened(f"its answer broke off: {type(error).__name__}"), dropped=True)
 
 
 _SOCKET_REASONS = {
