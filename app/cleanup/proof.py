@@ -51,7 +51,7 @@ def _of_engine(world: World) -> Iterator[Doubt]:
         works = "works on this data root" if sure else "may work on this data root"
         unread = "" if sure else ", for its settings could not be read"
         yield (
-            f"a Docker daemon, process {pid}, {works}{unread}, and was not heard "
+            f"dockerd, process {pid}, {works}{unread}, and was not heard "
             f"({world.silence}): its memory may know more than the disk",
             "let it answer, or stop it",
         )

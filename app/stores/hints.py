@@ -141,11 +141,18 @@ class Process:
             return False
 
 
-def running(host: Host) -> tuple[list[Hint], list[Problem]]:
+def dockerds(host: Host) -> tuple[Process, ...]:
+    """Every process that is dockerd, or calls itself so, whoever runs it."""
+    return tuple(processes(host, b"dockerd"))
+
+
+def running(
+    host: Host, engines: Sequence[Process] | None = None
+) -> tuple[list[Hint], list[Problem]]:
     """What every dockerd that root runs here says: ``--data-root``, its own ``--config-file``."""
     hints: list[Hint] = []
     problems: list[Problem] = []
-    for engine in processes(host, b"dockerd"):
+    for engine in dockerds(host) if engines is None else engines:
         if is_trusted(engine.uid) and not engine.inside:
             more, wrong = _engine_roots(host, engine)
             hints += [hint for hint in more if engine.means(host, hint.path)]
@@ -153,13 +160,13 @@ def running(host: Host) -> tuple[list[Hint], list[Problem]]:
     return hints, problems
 
 
-def others_running(host: Host) -> list[Hint]:
+def others_running(host: Host, engines: Sequence[Process] | None = None) -> list[Hint]:
     """The same of users' engines and of those in containers, as far as each may say so.
 
     They are shown beside this machine's own root and never stand in for it.
     """
     hints: list[Hint] = []
-    for engine in processes(host, b"dockerd"):
+    for engine in dockerds(host) if engines is None else engines:
         if engine.inside or not is_trusted(engine.uid):
             more, _ = _engine_roots(host, engine)
             hints += [
@@ -190,7 +197,7 @@ def serving(host: Host, root: bytes) -> list[Worker]:
     for pid in lock_holders(os.path.join(root, b"volumes", b"metadata.db"), host.at(b"/proc")):
         if _believed(host, pid, root):
             found[pid] = True
-    for engine in processes(host, b"dockerd"):
+    for engine in dockerds(host):
         if engine.pid not in found and engine.may_speak_for(root):
             sure = _serves(host, engine, root)
             if sure is not False:
