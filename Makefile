@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 CORE := hatch_build.py $(wildcard app/scan/native/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types contracts unit engine others sanitize bench screenshots clean
+.PHONY: help run demo test lint types contracts unit engine others sanitize mutants soak bench screenshots clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -53,6 +53,11 @@ others: $(VENV)/.developer
 
 sanitize: ## look for memory errors, leaks and races in the native scan core
 	tests/native/sanitize.sh
+
+mutants: $(VENV)/.developer ## break the guards of a removal one by one: a test must notice each
+	$(BIN)/python -m tests.mutants
+
+soak: mutants sanitize ## what takes too long for `make test`
 
 bench: $(VENV)/.developer ## measure start, keys and scan; the scan cores against du, ncdu, gdu, diskuse
 	$(BIN)/python -m tests.bench

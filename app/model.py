@@ -146,6 +146,39 @@ class ImageStore(str, Enum):
     UNDECIDED = "undecided"
 
 
+class Hold(str, Enum):
+    """Whose a part of a data root is, as far as that can be told.
+
+    ``FOREIGN``: who could have written the data root does not own that part. ``OTHERS``: another
+    data root shows the same directory, and its daemon works there. ``SHARED``: so do several, and
+    nobody knows which of them is in use.
+    """
+
+    OWN = "own"
+    FOREIGN = "foreign"
+    OTHERS = "others"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A directory right below a data root that is not plainly its own.
+
+    ``target`` is where it really lies if it is a symbolic link, else empty. ``rivals`` are the
+    other data roots that show the same directory.
+    """
+
+    path: bytes
+    target: bytes = b""
+    hold: Hold = Hold.OWN
+    rivals: tuple[bytes, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether what lies there is read: never through a link to what is somebody else's."""
+        return not (self.target and self.hold is Hold.FOREIGN)
+
+
 @dataclass(frozen=True, slots=True)
 class DataRoot:
     """One Docker data root on this host.
@@ -160,6 +193,9 @@ class DataRoot:
     ``containerd`` is the root directory of the containerd that keeps layers for it, empty where
     there is none; it may lie inside ``path``, or be the same where no Docker uses it.
     ``namespace`` is the one in which that containerd keeps this engine's things.
+    ``strangers`` are the users other than root who could have written what it says
+    (:data:`app.host.authors.ANYBODY` for more of them); ``parts`` the directories right below it
+    that are not plainly its own.
     """
 
     path: bytes
@@ -171,6 +207,16 @@ class DataRoot:
     containerd: bytes = b""
     namespace: str = ""
     named: bool = False
+    strangers: frozenset[int] = frozenset()
+    parts: tuple[Part, ...] = ()
+
+    def speaks_for(self, uid: int) -> bool:
+        """Whether it is believed about a directory of this user: root's word is, and one's own."""
+        return all(it == uid for it in self.strangers)
+
+    def part(self, path: bytes) -> Part | None:
+        """The part that a path lies in; None for what is plainly this root's own."""
+        return next((it for it in self.parts if within(path, it.path)), None)
 
     @property
     def places(self) -> tuple[bytes, ...]:

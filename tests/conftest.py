@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from app.scan import kept, kept_file, mountinfo
+from app.stores import machine
+from tests import own_namespaces
 
 # Speed is measured in `make bench`, never in a test. In CI the same examples run every time.
 SLOW_IS_FINE = [HealthCheck.too_slow]
@@ -24,6 +26,12 @@ _MEMORY = "/dev/shm"
 #: How the reason of a test begins that was left out for want of an engine.
 LEFT_OUT = "no engine: "
 ARCHIVES = Path(__file__).parent / "captures"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main() -> int | None:
+    """Root's tests, and the workers that they start, run in namespaces of their own."""
+    return own_namespaces.enter()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -65,6 +73,12 @@ def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(kept_file, "base_directory", lambda: bytes(path))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The PID namespace of the tests counts as the machine's: what is not seen is not there."""
+    monkeypatch.setattr(machine, "_MACHINE", os.fsencode(os.readlink("/proc/self/ns/pid")))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from app.host.safe_open import open_file
 from app.scan.descent import open_directory, open_path
 
 _PREFIXES = ("trusted.overlay.", "user.overlay.")
@@ -98,9 +99,7 @@ def _is_whiteout(name: bytes, status: os.stat_result, directory: int) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size:
         return False
     try:
-        descriptor = os.open(
-            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory
-        )
+        descriptor = open_file(name, directory)
     except OSError:
         return False
     try:

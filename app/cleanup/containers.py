@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from app.cleanup.makers import consequence
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import Settings, read_settings
@@ -169,6 +170,8 @@ def _consequences(
         yield f"its anonymous volumes stay, and no container leads to them any more: {names}"
     if held_only_by(world.store, {(Kind.CONTAINER, owner.id)}):
         yield "its image was removed before: the layers that only it still keeps go with it"
+    if words := consequence(container):
+        yield words
     if owner.compose_project:
         yield f"it belongs to compose project {owner.compose_project}, which may make it anew"
     yield from collected(world.layers(container.layers))

@@ -11,8 +11,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.settings import read_settings
+from app.cleanup.shell import only_while
 from app.cleanup.world import (
     Doubt,
     World,
@@ -123,7 +126,7 @@ def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
 def _against(world: World, family: _Family) -> Iterator[Doubt]:
     if users := family.users:
         words = listed([named(it.owner) for it in users])
-        yield f"in use: {words}", f"remove first, with `docker rm`: {words}"
+        yield f"in use: {words}", remove_first(world, [it.owner for it in users])
     if world.silence:
         yield silent(world, "images"), _START
     for image in family.images:
@@ -199,7 +202,21 @@ class _Family:
             if not names and self._children(image.owner.id):
                 continue
             for name in names or (image.owner.id,):
-                yield Step(Action.REMOVE_IMAGE, self.world.docker("rmi", name), (name,))
+                command = self._command(image, name)
+                yield Step(Action.REMOVE_IMAGE, command, (name,))
+
+    def _command(self, image: ImageInfo, name: str) -> str:
+        """By its id, which no other image ever has, where that takes exactly this one name.
+
+        An id of several names is refused, and one of which images were built keeps its name (moby
+        daemon/images/image_delete.go ImageDelete, isSingleReference). A name can move to another
+        image before somebody types it.
+        """
+        world, id_ = self.world, image.owner.id
+        if id_ in self.gone and len(_references(image)) <= 1:
+            return world.docker("rmi", id_)
+        shown = world.docker("image", "inspect", "--format", "{{.Id}}", name)
+        return only_while(shown, id_, world.docker("rmi", name))
 
     def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
         """Containers first, for they would have to go; then what keeps layers of theirs."""
@@ -272,7 +289,10 @@ def _images(world: World) -> Mapping[str, ImageInfo]:
 def _users(
     world: World, images: Sequence[ImageInfo], layer: Layer | None = None
 ) -> Iterator[Container]:
-    """Containers, running or not, of these images, or standing on their top layers or ``layer``."""
+    """Containers, running or not, of these images, that mount one of them, or stand on a layer.
+
+    That is the top layer of any of the images, or ``layer``.
+    """
     ids = {image.owner.id for image in images}
     tops = {image.layers[-1] for image in images if image.layers} - {""}
     standing = {
@@ -284,7 +304,8 @@ def _users(
     for container in world.store.containers:
         if container.owner.namespace:
             continue
-        if container.image_id in ids or container.owner.id in standing:
+        uses = {container.image_id, *read_settings(container).images}
+        if uses & ids or container.owner.id in standing:
             yield container
 
 

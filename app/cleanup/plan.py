@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from app.host.identity import Identity
 from app.model import Evidence, Kind, Reference
 
 
@@ -29,19 +30,18 @@ class Wish:
     """What the user asks for.
 
     ``id`` is the full id (or a volume's name) of a container, image or volume; ``path`` the
-    absolute path of anything else. ``root`` is the data root. ``device`` and ``inode`` are those
-    that were seen when the path was chosen on the screen, 0 where it was typed: what lies there now
-    must be the same. ``anonymous_volumes``: they go with their container. ``insisted``: the user
-    has been told that nothing will be freed, and asked again. ``namespace`` is containerd's, where
-    the container or image is not the engine's own: another one may have the same id.
+    absolute path of anything else. ``root`` is the data root. ``seen`` is what was listed there
+    when the path was chosen on the screen, None where it was typed: it must be the very same now.
+    ``anonymous_volumes``: they go with their container. ``insisted``: the user has been told that
+    nothing will be freed, and asked again. ``namespace`` is containerd's, where the container or
+    image is not the engine's own: another one may have the same id.
     """
 
     subject: Subject
     root: bytes
     id: str = ""
     path: bytes = b""
-    device: int = 0
-    inode: int = 0
+    seen: Identity | None = None
     anonymous_volumes: bool = False
     insisted: bool = False
     namespace: str = ""
@@ -66,38 +66,47 @@ class Place:
     """A file or directory as removal reaches it: from ``base`` down by ``names``, one at a time.
 
     ``base`` is an absolute path that no container can change (the data root, a mount point). It and
-    every name are opened without following symbolic links; from it on, on one device, never
-    through a mount point. ``device`` and ``inode`` (stat(2)) are those of the last;
-    ``base_device`` and ``base_inode`` those of ``base``. What is found there then must be the same.
+    every name are opened without following symbolic links; from it on, on one device, never through
+    a mount point. ``identity`` is that of the last, ``origin`` that of ``base``. What is found
+    there then must be the very same.
     """
 
     base: bytes
-    base_device: int
-    base_inode: int
+    origin: Identity
     names: tuple[bytes, ...]
-    device: int
-    inode: int
+    identity: Identity
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call. ``command`` is exactly what one would type instead, quoted for a shell.
+    """One call. ``command`` is what one would type instead, for a POSIX shell.
+
+    It does exactly what the step does and is as safe, or it is "": none.
 
     ``ids``: the container, the image reference (a tag, or an id), the volume's name, or the cache
     records of one prune. ``place``: what is erased or truncated. ``link``: for ERASE_LAYER the
     ``l/`` link that goes first. ``force`` and ``volumes`` are the flags of a container's removal.
     ``upper``: for what is erased through an overlay's mount, where its writable layer would have
-    the same; only what lies there gives something back.
+    the same; only what lies there gives something back. ``beside``: for what is put aside before it
+    is emptied, how many names of ``place`` lead to the directory that it is put into. ``known_as``:
+    parts of paths, with slashes around them, by which a mount would name its layer.
     """
 
     action: Action
-    command: str
+    command: str = ""
     ids: tuple[str, ...] = ()
     place: Place | None = None
     link: Place | None = None
     upper: bytes = b""
+    beside: int | None = None
+    known_as: tuple[bytes, ...] = ()
     force: bool = False
     volumes: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What it does, in few words: its command, else its action and what that is of."""
+        return self.command or " ".join((self.action.value, *self.ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +172,9 @@ class Plan:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What one would type instead, in order."""
-        return tuple(step.command for step in self.steps)
+        """What one would type instead, in order; none where one of the steps has none."""
+        commands = tuple(step.command for step in self.steps)
+        return commands if all(commands) else ()
 
 
 def changes(shown: Plan, now: Plan) -> tuple[str, ...]:

@@ -44,12 +44,15 @@ def evidence(layer: Layer) -> tuple[Evidence, ...]:
 
 def _of_engine(world: World) -> Iterator[Doubt]:
     """An engine must agree where one answers; where one works and is not heard, nobody knows."""
-    pids = world.engines
     if not world.silence and world.unheard:
         yield f"the engine was not heard wholly: {world.unheard}", "solve that, or stop it"
-    if world.silence and pids:
+    if world.silence and world.engines:
+        pid, sure, inside = world.engines[0]
+        who = f"dockerd, process {pid}" + ", in a container" * inside
+        works = "works on this data root" if sure else "may work on this data root"
+        unread = "" if sure else ", for its settings could not be read"
         yield (
-            f"dockerd, process {pids[0]}, works on this data root and was not heard "
+            f"{who}, {works}{unread}, and was not heard "
             f"({world.silence}): its memory may know more than the disk",
             "let it answer, or stop it",
         )

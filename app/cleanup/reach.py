@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from app.cleanup.plan import Place
+from app.host.identity import identity_of
 from app.scan.descent import open_directory, open_fenced, open_straight
 
 #: The one magic link that is followed: the root of a running container, as the kernel keeps it.
@@ -29,6 +30,8 @@ class Reached:
     """A Place that was found as it was planned: its directory, its name there, and stat(2).
 
     ``descriptor`` is of the entry itself and good for no reading or writing (O_PATH, open(2)).
+    ``way`` are the open directories that lead to it, with their paths: the base, then one for each
+    name but the last.
     """
 
     path: bytes
@@ -36,6 +39,7 @@ class Reached:
     name: bytes
     descriptor: int
     status: os.stat_result
+    way: tuple[tuple[int, bytes], ...] = ()
 
 
 def path_of(place: Place) -> bytes:
@@ -55,22 +59,24 @@ def reached(place: Place) -> Iterator[Reached]:
     """Open the way to a place and keep it open.
 
     Every name is opened in the directory before it, on one mount and one device, no symbolic link
-    followed; base and end are compared by device and inode. Raises Gone where a name is missing
-    and Unreachable for everything else that is not as planned.
+    followed; base and end must be the very ones that were planned (:mod:`app.host.identity`).
+    Raises Gone where a name is missing and Unreachable for everything else that is not as planned.
     """
     path = path_of(place)
     with ExitStack() as opened:
-        parent = _base(place, opened)
+        parent, above = _base(place, opened), place.base
+        way = [(parent, above)]
         for name in place.names[:-1]:
             parent = _below(parent, name, os.O_PATH | os.O_DIRECTORY, path, opened)
-            if os.fstat(parent).st_dev != place.base_device:
+            above = os.path.join(above, name)
+            way.append((parent, above))
+            if os.fstat(parent).st_dev != place.origin.device:
                 raise Unreachable(_sentence(path, "another file system lies on the way to it"))
         name = place.names[-1]
         descriptor = _below(parent, name, os.O_PATH, path, opened)
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) != (place.device, place.inode):
+        if identity_of(descriptor) != place.identity:
             raise Unreachable(_sentence(path, "something else lies there now"))
-        yield Reached(path, parent, name, descriptor, status)
+        yield Reached(path, parent, name, descriptor, os.fstat(descriptor), tuple(way))
 
 
 def _base(place: Place, opened: ExitStack) -> int:
@@ -82,8 +88,7 @@ def _base(place: Place, opened: ExitStack) -> int:
     except (OSError, ValueError) as error:
         raise Unreachable(_sentence(base, _why(error))) from error
     opened.callback(os.close, descriptor)
-    status = os.fstat(descriptor)
-    if (status.st_dev, status.st_ino) != (place.base_device, place.base_inode):
+    if identity_of(descriptor) != place.origin:
         raise Unreachable(_sentence(base, "something else is mounted or lies there now"))
     return descriptor
 

@@ -17,6 +17,12 @@ from app.stores.files import Damage, Fields, parse_object, read_file
 _HOST_CONFIG = "hostconfig.json"
 _MOST = 16 * 1024 * 1024
 _SHARED = "container:"
+_SERVICE = "com.docker.swarm.service.name"
+#: moby oci/oci.go DefaultPathEnv.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ROOTS = ("", "0", "root")
+#: To remove what others own, wherever it lies (capabilities(7)).
+_NEEDED = {"ALL", "DAC_OVERRIDE", "FOWNER"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +30,49 @@ class Settings:
     """``shares`` are the containers, by id or name, whose namespaces this one has joined.
 
     ``binds`` are the host paths that it mounts, by ``--volume`` or ``--mount``. ``unnamed`` are the
-    volumes that were made for it because nobody gave a name. ``auto_remove`` is ``docker run
-    --rm``. ``known`` is false where a file could not be read, or only in part.
+    volumes that were made for it because nobody gave a name, ``images`` the ids of those that it
+    mounts (``--mount type=image``). ``service`` is the swarm's, of which it is a task.
+    ``auto_remove`` is ``docker run --rm``. ``known`` is false where a file could not be read, or
+    only in part.
     """
 
     auto_remove: bool = False
     shares: tuple[str, ...] = ()
     binds: tuple[bytes, ...] = ()
     unnamed: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    service: str = ""
     log_options: Mapping[str, str] = field(default_factory=dict)
     known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a process that ``docker exec`` starts in a container may do, and where programs are.
+
+    ``path`` are the directories of its PATH. ``lets_root_remove``: it runs as root, with what lets
+    root remove whatever is there (capabilities(7)), and the container's root can be written to.
+    """
+
+    path: tuple[bytes, ...]
+    lets_root_remove: bool
+
+
+def read_inside(container: Container) -> Inside | None:
+    """The same of one container; None where a file could not be read. Never raises."""
+    asked, made = _read(container, _HOST_CONFIG), _read(container, CONFIG)
+    if asked is None or made is None:
+        return None
+    config = made.fields("Config")
+    user = config.text("User").partition(":")[0]
+    dropped = {it.upper().removeprefix("CAP_") for it in asked.texts("CapDrop")}
+    path = next(
+        (it.partition("=")[2] for it in config.texts("Env") if it.startswith("PATH=")), _PATH
+    )
+    return Inside(
+        tuple(os.fsencode(it) for it in path.split(":") if it.startswith("/")),
+        user in _ROOTS and not dropped & _NEEDED and not asked.flag("ReadonlyRootfs"),
+    )
 
 
 def read_settings(container: Container) -> Settings:
@@ -47,6 +86,8 @@ def read_settings(container: Container) -> Settings:
         shares=tuple(mode.removeprefix(_SHARED) for mode in modes if mode.startswith(_SHARED)),
         binds=tuple(dict.fromkeys(_paths((*_asked_binds(host), *_made_binds(mounts))))),
         unnamed=tuple(dict.fromkeys(_unnamed(mounts))),
+        images=tuple(dict.fromkeys(_images(mounts))),
+        service=(made or Fields({})).fields("Config").fields("Labels").text(_SERVICE),
         log_options={name: options.text(name) for name in options.values},
     )
     known = asked is not None and made is not None and not asked.wrong and not made.wrong
@@ -99,3 +140,10 @@ def _unnamed(mounts: Iterable[Fields]) -> Iterator[str]:
         name, kind = mount.text("Name"), mount.text("Type")
         if name and kind in ("volume", "") and not mount.fields("Spec").text("Source"):
             yield name
+
+
+def _images(mounts: Iterable[Fields]) -> Iterator[str]:
+    """moby daemon/volumes_unix.go, from 28.0 on: the source of the spec is the image's id."""
+    for mount in mounts:
+        if mount.text("Type") == "image":
+            yield mount.fields("Spec").text("Source")

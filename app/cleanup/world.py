@@ -13,7 +13,7 @@ from app.cleanup.open_files import OpenFiles, read_open_files
 from app.cleanup.plan import Frees, Plan, Wish
 from app.cleanup.shell import docker
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
-from app.stores.hints import Host, serving
+from app.stores.hints import Host, Worker, serving
 from app.stores.live import Use, find_live
 from app.stores.machine import sees_machine
 from app.stores.mounts import Mount, read_all
@@ -74,8 +74,8 @@ class World:
     # Mounts and processes, read once for a plan.
 
     @cached_property
-    def engines(self) -> tuple[int, ...]:
-        """The ids of the dockerd processes that we see at work on this data root."""
+    def engines(self) -> tuple[Worker, ...]:
+        """The daemons' processes that work on this data root, or may do so."""
         return tuple(serving(Host(), self.store.root.path))
 
     def blind(self) -> Iterator[Doubt]:
@@ -83,7 +83,7 @@ class World:
 
         What mounts or opens a file is out of sight there, so its absence proves nothing.
         """
-        if not self.engines and not sees_machine(self.proc):
+        if not any(it.sure for it in self.engines) and not sees_machine(self.proc):
             yield _BLIND
 
     @cached_property
@@ -167,6 +167,14 @@ class World:
             path = os.path.join(self.path("overlay2", "l"), token.encode())
             if name in wanted and os.path.islink(path):
                 yield path
+
+    def known_as(self, layer: Layer) -> Iterator[bytes]:
+        """Parts of paths, with slashes around them, by which a mount would name this layer."""
+        names = layer.path.rstrip(b"/").split(b"/")
+        # A snapshot's number says nothing without the directory above it.
+        yield b"/%b/" % b"/".join(names[-2:] if layer.is_snapshot else names[-1:])
+        for link in self.links([layer.id]):
+            yield b"/%b/" % os.path.basename(link)
 
     def notes_on(self, layers: Iterable[Layer]) -> Iterator[bytes]:
         """The directories in layerdb that go with these layers: the evidence names them."""

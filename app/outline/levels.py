@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from app.host.identity import Identity, identity_of
 from app.model import Usage
 from app.outline.order import Column, Order
 from app.outline.visible import Ordering
@@ -32,9 +33,9 @@ class Level:
     """The entries of one directory.
 
     ``names`` are relative to ``path``; a figure is -1 while it is not known, and a lower bound
-    where ``bounds`` is 1. ``devices`` and ``serials`` (st_dev, st_ino) tell whether a name still
-    leads to what was listed; 0 where that could not be read. ``trouble`` says why there are less
-    entries than the directory has; ``so_far`` that it is still being listed.
+    where ``bounds`` is 1. ``identities`` (packed) tell whether a name still leads to what was
+    listed; empty where that could not be read. ``trouble`` says why there are less entries than the
+    directory has; ``so_far`` that it is still being listed.
     """
 
     path: bytes
@@ -45,8 +46,7 @@ class Level:
     bounds: bytearray = field(default_factory=bytearray)
     kinds: list[str] = field(default_factory=list)
     mtimes: array[int] = field(default_factory=lambda: array("q"))
-    devices: array[int] = field(default_factory=lambda: array("Q"))
-    serials: array[int] = field(default_factory=lambda: array("Q"))
+    identities: list[_Name] = field(default_factory=list)
     trouble: str = ""
     so_far: bool = False
     _by_name: list[int] = field(default_factory=list)
@@ -67,6 +67,11 @@ class Level:
             return None
         partial = bool(self.bounds[index])
         return Usage(self.bytes[index], self.apparent[index], self.inodes[index], partial=partial)
+
+    def identity(self, index: int) -> Identity | None:
+        """What the entry was when it was listed; None where that could not be read."""
+        packed = self.identities[index]
+        return Identity.unpacked(packed) if packed else None
 
     def index_of(self, name: _Name) -> int | None:
         """The index of the entry with this name."""
@@ -122,9 +127,9 @@ class Level:
         kind: str,
         usage: Usage | None,
         mtime: int,
-        identity: tuple[int, int] = (0, 0),
+        identity: _Name = b"",
     ) -> None:
-        """Append one entry; ``identity`` is its st_dev and st_ino."""
+        """Append one entry; ``identity`` is packed."""
         self.names.append(name)
         self.kinds.append(kind)
         self.bytes.append(usage.bytes if usage else _UNKNOWN)
@@ -132,8 +137,7 @@ class Level:
         self.inodes.append(usage.inodes if usage else _UNKNOWN)
         self.bounds.append(usage is not None and (usage.partial or usage.unreadable > 0))
         self.mtimes.append(mtime)
-        self.devices.append(identity[0])
-        self.serials.append(identity[1])
+        self.identities.append(identity)
 
 
 def _searchable(names: list[bytes]) -> list[str]:
@@ -270,7 +274,7 @@ class _Finder:
 def _take(level: Level, prefix: bytes, listing: Listing, finder: _Finder, place: Place) -> None:
     for index, name in enumerate(listing.names):
         kind = listing.kind(index)
-        identity = listing.devices[index], listing.inodes[index]
+        identity = listing.identities[index]
         path, mtime = os.path.join(prefix, name), listing.mtimes[index]
         if kind != "directory":
             usage = Usage(listing.bytes[index], listing.apparent[index], 1)
@@ -282,14 +286,13 @@ def _take(level: Level, prefix: bytes, listing: Listing, finder: _Finder, place:
             level.add(joined, kind, finder.usage(name), mtime, identity)
 
 
-def _identity(path: bytes) -> tuple[int, int]:
-    """Device and inode of a directory now, zeros where it cannot be opened."""
+def _identity(path: bytes) -> bytes:
+    """What a directory is now, packed; empty where it cannot be opened."""
     try:
         descriptor = open_path(path)
     except OSError:
-        return 0, 0
+        return b""
     try:
-        status = os.fstat(descriptor)
+        return identity_of(descriptor).packed()
     finally:
         os.close(descriptor)
-    return status.st_dev, status.st_ino

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from app.host.identity import Identity
 from app.model import Store, Usage
 from app.outline.by_directory import by_directory
 from app.outline.by_owner import by_owner
@@ -35,8 +36,8 @@ class Thing:
     """What a row is, for the details and the actions: its node, and the entry below it if any.
 
     ``trouble`` says why the opened directory shows less than it holds. ``root`` is the data root
-    that it lies in. ``device`` and ``inode`` are those of an entry when it was listed, 0 for a node
-    and where they could not be read.
+    that it lies in. ``seen`` is what an entry was when it was listed, None for a node and where
+    that could not be read.
     """
 
     node: Node
@@ -46,8 +47,7 @@ class Thing:
     name: bytes = b""
     trouble: str = ""
     root: bytes = b""
-    device: int = 0
-    inode: int = 0
+    seen: Identity | None = None
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -55,7 +55,7 @@ class Thing:
         draft = self.node.draft
         if not self.name and (draft.what in _NAMED or not self.path):
             return self.root, draft.what, draft.name
-        return self.root, self.path, self.device, self.inode
+        return self.root, self.path, self.seen
 
 
 #: These are what their id says, wherever they lie.
@@ -351,8 +351,7 @@ class Outline:
             name,
             trouble,
             self._root_of(owner),
-            level.devices[index],
-            level.serials[index],
+            level.identity(index),
         )
 
     def _root_of(self, node: Node) -> bytes:

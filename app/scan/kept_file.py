@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from app import __version__
+from app.host.safe_open import open_file
 from app.scan import mountinfo
 from app.scan.links import LinkSums
 from app.scan.marks import Mark, Stamp, device
@@ -166,10 +167,9 @@ def _is_ours(status: os.stat_result) -> bool:
 
 
 def _read(name: str, folder: int) -> bytes:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as file:
+    with os.fdopen(open_file(name, folder), "rb") as file:
         status = os.fstat(file.fileno())
-        if not (stat.S_ISREG(status.st_mode) and _is_ours(status) and status.st_size <= LIMIT):
+        if not (_is_ours(status) and status.st_size <= LIMIT):
             raise _Unusable
         return file.read(LIMIT + 1)
 

@@ -33,6 +33,11 @@ _NOWHERE = (
     "Its data root is not known: press R, and try again.",
     "press R first",
 )
+_UNSEEN = (
+    "It changed while it was listed: press R, and choose it again.",
+    "It changed just now: press R.",
+    "press R first",
+)
 _OWNED = (Container, ImageInfo, Volume)
 _REFUSALS = {What.FILES: _FILES, What.FOLDER: _OWN, What.BLOBS: _BLOBS}
 _LABEL_ROOM = 40
@@ -49,8 +54,8 @@ def wish_for_row(thing: Thing) -> Wish | tuple[str, ...]:
     if not thing.root:
         return _NOWHERE
     if thing.name:
-        place = (thing.path, thing.device, thing.inode)
-        return Wish(Subject.PATH, thing.root, "", *place)
+        wish = Wish(Subject.PATH, thing.root, path=thing.path, seen=thing.seen)
+        return wish if thing.seen else _UNSEEN
     draft = thing.node.draft
     if draft.what in _SUBJECTS:
         owner = draft.subject.owner if isinstance(draft.subject, _OWNED) else None

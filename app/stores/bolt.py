@@ -12,12 +12,13 @@ Format: bbolt internal/common/page.go, meta.go, bucket.go, inode.go. Little-endi
 from __future__ import annotations
 
 import os
-import stat
 import struct
 import time
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from app.host.safe_open import NotAFile, open_file
 
 LIMIT = 512 << 20
 
@@ -144,7 +145,9 @@ def read(path: bytes, limit: int = LIMIT) -> Bucket:
     """
     name = os.fsdecode(path)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        file = open_file(path, follow=True)
+    except NotAFile as error:
+        raise _no_database(name) from error
     except FileNotFoundError:
         if os.path.islink(path):
             raise BoltError(f"{name} is a symbolic link to nowhere; restore its target.") from None
@@ -159,6 +162,10 @@ def read(path: bytes, limit: int = LIMIT) -> Bucket:
         raise BoltError(f"{name} does not fit into memory; let the engine prune it.") from error
     finally:
         os.close(file)
+
+
+def _no_database(name: str) -> BoltError:
+    return BoltError(f"{name} is not a regular file, so it is no database; see what made it.")
 
 
 def _no_access(name: str, error: OSError) -> BoltError:
@@ -189,12 +196,10 @@ def _read_stable(file: int, name: str, limit: int) -> Bucket:
 
 
 def _check_file(file: int, name: str, limit: int) -> None:
-    about = os.fstat(file)
-    if not stat.S_ISREG(about.st_mode):
-        raise BoltError(f"{name} is not a regular file, so it is no database; see what made it.")
-    if about.st_size > limit:
+    size = os.fstat(file).st_size
+    if size > limit:
         raise BoltError(
-            f"{name} has {about.st_size} bytes, more than the {limit} that are read into memory; "
+            f"{name} has {size} bytes, more than the {limit} that are read into memory; "
             "ask the engine itself for what it knows."
         )
 

@@ -250,7 +250,7 @@ def _running(host: Host, process: Process) -> Containerd | None:
     root, address = process.option(b"--root"), process.option(b"--address", b"-a")
     path = host.at(root) if root.startswith(b"/") else said.root or host.at(DEFAULT_ROOT)
     # One inside a container has a /var/lib/containerd of its own.
-    if not process.means(host, path):
+    if not (process.may_speak_for(path) and process.means(host, path)):
         return None
     return Containerd(path, address or said.address, who)
 

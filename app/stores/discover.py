@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from app.model import DataRoot, ImageStore, Problem
+from app.stores.containerd_roots import DEFAULT_ROOT as CONTAINERD_ROOT
 from app.stores.containerd_roots import (
     containerd_of,
     is_containerd_root,
@@ -19,7 +21,10 @@ from app.stores.hints import (
     DEFAULT_ROOT,
     Hint,
     Host,
+    Process,
     configured,
+    dockerds,
+    others_running,
     rootless,
     running,
 )
@@ -31,9 +36,12 @@ from app.stores.recognise import (
     classify,
     is_data_root,
     is_remapped,
+    may_be_live,
     nested_roots,
+    no_root,
     require_directory,
 )
+from app.stores.standing import shown_twice, surroundings, with_standing
 
 __all__ = [
     "NAMED",
@@ -65,8 +73,9 @@ def discover(
     """Find the data roots.
 
     ``data_roots`` are the ones that the user named: then there are no others, and each must be one.
-    Else the engine's own when it answers; else the first of daemon.json, the running engines and
-    /var/lib/docker that leads to one; and in both cases the rootless ones of this host's users.
+    Else the engine's own when it answers; else the first of daemon.json, the engines that root runs
+    and /var/lib/docker that leads to one; and in both cases those of this host's users and of
+    engines in containers.
     Userns-remapped roots below each follow it. Where there is no Docker at all, containerd's own
     root is one. ``fs_root`` is where the machine's file system is.
     The engine serves the root that is the same directory as its DockerRootDir.
@@ -74,13 +83,15 @@ def discover(
     Raises RootError: NoDataRoot, NotADataRoot or NoPermission, each a sentence with the next step.
     """
     host = Host(fs_root)
-    found = _Found(engine, host)
+    found = _Found(engine, host, dockerds(host))
     if data_roots:
         for path in data_roots:
             found.add(Hint(path, NAMED), named=True)
         return found.result()
     _find_main(found, engine, host)
-    found.try_each(rootless(host))
+    homes, problems = rootless(host)
+    found.problems += problems
+    found.try_each([*others_running(host, found.dockerds), *homes])
     if not found.roots and not found.try_each(containerd_hints(host)):
         raise found.nothing()
     return found.result()
@@ -88,9 +99,10 @@ def discover(
 
 def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
     """The engine's word, else the first of the hints that leads to a root."""
-    if engine and found.try_each([Hint(engine.root, f"the engine at {engine.url}")]):
+    word = Hint(engine.root, f"the engine at {engine.url}") if engine else None
+    if word and word.path.startswith(b"/") and found.try_each([word]):
         return
-    for look in (configured, running):
+    for look in (configured, partial(running, engines=found.dockerds)):
         hints, problems = look(host)
         found.problems += problems
         if found.try_each(hints):
@@ -106,6 +118,7 @@ class _Found:
 
     engine: EngineInfo | None
     host: Host
+    dockerds: tuple[Process, ...]
     roots: dict[bytes, DataRoot] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failures: list[RootError] = field(default_factory=list)
@@ -166,9 +179,16 @@ class _Found:
     def _put(
         self, path: bytes, found_by: str, nested: tuple[bytes, ...] = (), *, named: bool = False
     ) -> None:
-        if path not in self.roots:
-            root = _served(path, self.engine) or _unserved(path)
-            self.roots[path] = replace(root, found_by=found_by, nested=nested, named=named)
+        if path in self.roots:
+            return
+        root = _served(path, self.engine) or _unserved(path)
+        if same := next((it for it in self.roots if _is_same(it, path)), b""):
+            shown, there = os.fsdecode(path), os.fsdecode(same)
+            self.problems.append(
+                Problem(shown, f"{shown} is the same directory as {there}, where it is shown.")
+            )
+            return
+        self.roots[path] = replace(root, found_by=found_by, nested=nested, named=named)
 
     def nothing(self) -> RootError:
         """Why there is no root at all: the refusal, where there was one, is worth most."""
@@ -181,8 +201,25 @@ class _Found:
         )
 
     def result(self) -> Discovery:
-        """What was found, each containerd with the data root that it works for."""
-        return Discovery(tuple(self._paired()), tuple(self.problems))
+        """What was found, each containerd with the data root that it works for.
+
+        Of each root is known how far it is believed, whatever else of this machine is shown.
+        """
+        around = surroundings((*self.roots, *self._known()), self.engine, self.host)
+        roots = tuple(with_standing(it, around) for it in self._paired())
+        shared = (problem for root in roots for problem in shown_twice(root))
+        return Discovery(roots, (*self.problems, *shared))
+
+    def _known(self) -> Iterator[bytes]:
+        """Where this machine's data roots are, or may be."""
+        if self.engine and self.engine.root.startswith(b"/"):
+            yield self.engine.root
+        hints, _ = configured(self.host)
+        more, _ = running(self.host, self.dockerds)
+        for hint in (*hints, *more, *others_running(self.host, self.dockerds)):
+            yield hint.path
+        yield self.host.at(DEFAULT_ROOT)
+        yield self.host.at(CONTAINERD_ROOT)
 
     def _paired(self) -> Iterator[DataRoot]:
         """A containerd root that was named stands beside the data root that uses it, or alone.
@@ -233,14 +270,27 @@ class _Found:
         return taken
 
 
+def _is_same(one: bytes, other: bytes) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
 def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:
-    """The root as its engine describes it, if this is the engine's own directory."""
+    """The root as its engine describes it, if this is the engine's own directory.
+
+    What the engine names is looked at like anything else: without the shape of a data root it is
+    none, and NotADataRoot says what it is.
+    """
     require_directory(path)
     try:
-        if not engine or not os.path.samefile(path, engine.root):
+        if not (engine and engine.root.startswith(b"/") and os.path.samefile(path, engine.root)):
             return None
     except OSError:
         return None
+    if not may_be_live(path):
+        raise no_root(path)
     return DataRoot(path, engine.driver, engine.image_store, "", engine_url=engine.url)
 
 

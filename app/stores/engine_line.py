@@ -15,6 +15,9 @@ import requests
 import urllib3.connection
 from docker.api.client import APIClient
 from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
+from docker.utils import config as client_settings
+
+from app.host.peer import Peer, peer_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -27,7 +30,7 @@ class Bounds:
     """What is left of a conversation's time (seconds) and size (bytes).
 
     ``failure`` is the last error of the socket itself: the layers above wrap it beyond
-    recognition.
+    recognition. ``peer`` is who listens at the other end of the connection made last.
     """
 
     def __init__(self, overall: float, size: int = LARGEST) -> None:
@@ -36,6 +39,7 @@ class Bounds:
         self._call_end = self._end
         self._size = size
         self.failure: OSError | None = None
+        self.peer: Peer | None = None
 
     def begin(self, seconds: float) -> float:
         """A new call begins; how long it may really take, at most what is left of the whole."""
@@ -70,6 +74,7 @@ class _Socket(socket.socket):
         try:
             self.settimeout(self._bounds.wait())
             super().connect(address)  # type: ignore[arg-type]  # as it came
+            self._bounds.peer = peer_of(self)
         except OSError as error:
             self._bounds.failure = error
             raise
@@ -131,8 +136,17 @@ class _Adapter(UnixHTTPAdapter):
         return pool
 
 
+def _no_settings(_config_path: str | None = None) -> None:
+    """No client settings: what ~/.docker/config.json says of registries and proxies is no matter.
+
+    The SDK would open whatever is there, a named pipe too, and wait for a home that hangs.
+    """
+
+
 def open_line(path: str, version: str, bounds: Bounds) -> APIClient:
     """An SDK client for the socket at ``path`` that keeps to ``bounds``; connects when used."""
+    # The one place that the SDK looks for them in.
+    client_settings.find_config_file = _no_settings  # type: ignore[assignment]  # typed too narrowly
     client = APIClient(base_url=f"unix://{path}", version=version)
     client.mount("http+docker://", _Adapter(f"http+unix://{path}", bounds))
     # No proxy, no .netrc; nothing but the socket even if an answer redirects elsewhere.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,10 +23,12 @@ from app.stores.engine_shapes import (
     spoken_version,
 )
 from app.stores.files import Damage, read_file
+from app.stores.root_claim import Wrong, judge
 
 if TYPE_CHECKING:
     from docker.api.client import APIClient
 
+    from app.host.peer import Peer
     from app.stores.engine_line import Bounds
 
 #: The newest API version these shapes were read from.
@@ -142,7 +143,7 @@ def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
         spoken = spoken_version(version, TESTED_API)
         with opened(spoken) as client:
             info = info_from(url, spoken, version, _call(bounds, client.info, timeout))
-            _refuse_foreign(info, version)
+            _refuse_foreign(info, version, bounds.peer)
             yield Talk(client, bounds, info, timeout)
     except CallError as refused:
         raise EngineError(_no_answer(url, refused)) from refused
@@ -152,7 +153,7 @@ def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
         ) from odd
 
 
-def _refuse_foreign(info: EngineInfo, version: object) -> None:
+def _refuse_foreign(info: EngineInfo, version: object, peer: Peer | None) -> None:
     """Only Docker itself, only with its data root on this machine."""
     if is_podman(version):
         raise EngineError(
@@ -164,23 +165,27 @@ def _refuse_foreign(info: EngineInfo, version: object) -> None:
     way_out = (
         "run whodiff on the engine's machine, or name a copied tree with --data-root DIR --offline."
     )
-    if not _may_exist(info.root):
-        raise RemoteEngine(f"{here}, which is not on this machine: {way_out}")
+    match judge(info.root, peer):
+        case Wrong.NO_PATH:
+            raise EngineError(f"{here}, which is no whole path: {_DISK_ALONE}")
+        case Wrong.NOT_HERE:
+            raise RemoteEngine(f"{here}, which is not on this machine: {way_out}")
+        case Wrong.ANOTHER_VIEW:
+            raise RemoteEngine(
+                f"{here} as it sees it from its container; the {root} of this machine is another "
+                "directory: name its data root as this machine calls it, with --data-root DIR "
+                "--offline."
+            )
+        case Wrong.NOT_ITS_OWN if peer:
+            raise EngineError(
+                f"What answers at {info.url} is run by user {peer.uid} and calls {root} its data "
+                f"root, which belongs to somebody else: it is not believed, {_DISK_ALONE}"
+            )
     own_id = _id_on_disk(info.root)
     if own_id and info.id and own_id != info.id:
         raise RemoteEngine(
             f"{here}, but the {root} on this machine belongs to another engine: {way_out}"
         )
-
-
-def _may_exist(directory: bytes) -> bool:
-    """Whether it is a directory, or hidden from this user."""
-    try:
-        return stat.S_ISDIR(os.stat(directory).st_mode)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
 
 
 def _id_on_disk(root: bytes) -> str:

@@ -1,10 +1,10 @@
 """The one way in which a data root's files are read: bounded, without following links, never stuck.
 
 A live engine writes these files, a crash may have cut them short, and a data root may be a copy
-from a machine nobody trusts. So nothing but a regular file is opened (open(2) with O_NOFOLLOW and
-O_NONBLOCK, relative to a directory descriptor), no more than a limit is read, and whatever is
-wrong becomes :class:`Damage` with words for people. What is not there stays
-:class:`FileNotFoundError`: whether that is damage, only the caller can tell.
+from a machine nobody trusts. So nothing but a regular file is opened (:mod:`app.host.safe_open`,
+relative to a directory descriptor), no more than a limit is read, and whatever is wrong becomes
+:class:`Damage` with words for people. What is not there stays :class:`FileNotFoundError`: whether
+that is damage, only the caller can tell.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
 
+from app.host.safe_open import NotAFile, open_file
 from app.model import Problem
 
 #: More entries than this in one directory of a store are not read (a real host has thousands).
@@ -29,7 +30,6 @@ MOST_PROBLEMS = 50
 _CHUNK = 64 * 1024
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISLNK, "a symbolic link"),
@@ -133,18 +133,18 @@ def read_file(path: bytes | str, limit: int, directory: int | None = None) -> by
     larger, or cannot be read. A pipe or a device is never opened.
     """
     try:
-        status = os.lstat(path, dir_fd=directory)
-        if not stat.S_ISREG(status.st_mode):
-            raise Damage(f"is {_kind(status.st_mode)}, not a regular file")
-        if status.st_size > limit:
-            raise Damage(f"is larger than any the engine writes ({status.st_size:,} bytes)")
-        descriptor = os.open(path, _FILE, dir_fd=directory)
+        descriptor = open_file(path, directory)
         try:
-            return _read_up_to(descriptor, limit, status.st_size)
+            size = os.fstat(descriptor).st_size
+            if size > limit:
+                raise Damage(f"is larger than any the engine writes ({size:,} bytes)")
+            return _read_up_to(descriptor, limit, size)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
         raise
+    except NotAFile as found:
+        raise Damage(f"is {_kind(found.mode)}, not a regular file") from found
     except OSError as error:
         raise Refused(_refusal(error)) from error
 

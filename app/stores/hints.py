@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from app.host.runs import is_trusted, lock_holders, program_of, runner_of
 from app.model import Problem
 from app.stores.files import Damage, parse_object, read_file
-from app.stores.mounts import Mount, read_own
+from app.stores.mounts import Mount, read_of, read_own, spellings
 from app.stores.recognise import is_remapped
 
 DAEMON_JSON = b"/etc/docker/daemon.json"
@@ -49,11 +51,16 @@ class Host:
 # --- daemon.json ----------------------------------------------------------------------------------
 
 
-def configured(host: Host, config: bytes = DAEMON_JSON) -> tuple[list[Hint], list[Problem]]:
-    """``data-root``, or ``graph`` of old, in the engine's configuration file."""
+def configured(
+    host: Host, config: bytes = DAEMON_JSON, at: bytes = b""
+) -> tuple[list[Hint], list[Problem]]:
+    """``data-root``, or ``graph`` of old, in the engine's configuration file.
+
+    ``at`` is where that file lies for us, where it is not this machine's own.
+    """
     shown = os.fsdecode(config)
     try:
-        found = parse_object(read_file(os.path.realpath(host.at(config)), _LARGEST_CONFIG))
+        found = parse_object(read_file(at or os.path.realpath(host.at(config)), _LARGEST_CONFIG))
     except FileNotFoundError:
         return [], []
     except Damage as damage:
@@ -76,12 +83,26 @@ def _hints(host: Host, path: bytes, found_by: str) -> list[Hint]:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A daemon's process: its id, its owner's uid, its arguments and its environment."""
+    """A daemon's process: its id, its owner's uid, its arguments and its environment.
+
+    ``inside`` is true where it has a root directory of its own, as in a container.
+    """
 
     pid: int
     uid: int
     arguments: tuple[bytes, ...]
     environ: dict[bytes, bytes]
+    inside: bool = False
+
+    def may_speak_for(self, path: bytes) -> bool:
+        """Whether it is believed about this directory: root's process, or its owner's own.
+
+        A name proves nothing, for anybody may call a process dockerd.
+        """
+        try:
+            return is_trusted(self.uid) or os.stat(path).st_uid == self.uid
+        except OSError:
+            return False
 
     def option(self, *names: bytes) -> bytes:
         """The value of an option in any of its spellings, the last one given; b"" without one."""
@@ -120,37 +141,103 @@ class Process:
             return False
 
 
-def running(host: Host) -> tuple[list[Hint], list[Problem]]:
-    """What every running dockerd says: its ``--data-root``, its own ``--config-file``, its home."""
+def dockerds(host: Host) -> tuple[Process, ...]:
+    """Every process that is dockerd, or calls itself so, whoever runs it."""
+    return tuple(processes(host, b"dockerd"))
+
+
+def running(
+    host: Host, engines: Sequence[Process] | None = None
+) -> tuple[list[Hint], list[Problem]]:
+    """What every dockerd that root runs here says: ``--data-root``, its own ``--config-file``."""
     hints: list[Hint] = []
     problems: list[Problem] = []
-    for engine in processes(host, b"dockerd"):
-        more, wrong = _engine_roots(host, engine)
-        hints += [hint for hint in more if engine.means(host, hint.path)]
-        problems += wrong
+    for engine in dockerds(host) if engines is None else engines:
+        if is_trusted(engine.uid) and not engine.inside:
+            more, wrong = _engine_roots(host, engine)
+            hints += [hint for hint in more if engine.means(host, hint.path)]
+            problems += wrong
     return hints, problems
 
 
-def serving(host: Host, root: bytes) -> list[int]:
-    """The ids of the dockerd processes that work on the data root ``root``, or may do so.
+def others_running(host: Host, engines: Sequence[Process] | None = None) -> list[Hint]:
+    """The same of users' engines and of those in containers, as far as each may say so.
 
-    Also one whose userns-remapped root below its own it is. Where a process may not be looked at,
-    its word cannot be checked, and it counts.
+    They are shown beside this machine's own root and never stand in for it.
     """
-    engines = processes(host, b"dockerd")
-    return [engine.pid for engine in engines if _may_serve(host, engine, root)]
+    hints: list[Hint] = []
+    for engine in dockerds(host) if engines is None else engines:
+        if engine.inside or not is_trusted(engine.uid):
+            more, _ = _engine_roots(host, engine)
+            hints += [
+                hint
+                for hint in more
+                if engine.may_speak_for(hint.path) and engine.means(host, hint.path)
+            ]
+    return hints
 
 
-def _may_serve(host: Host, engine: Process, root: bytes) -> bool:
+class Worker(NamedTuple):
+    """A daemon's process that works on a data root; not ``sure``: nobody can tell, it may.
+
+    ``inside``: in a container, where a path, or a link in the data root, may lead elsewhere.
+    """
+
+    pid: int
+    sure: bool = True
+    inside: bool = False
+
+
+def serving(host: Host, root: bytes) -> list[Worker]:
+    """The processes that work on the data root ``root``, or may do so, the sure ones first.
+
+    Believed is a dockerd that root or the root's owner runs, whose settings lead here, and whoever
+    holds the lock that each dockerd has on its own volumes (moby daemon/volume/service/store.go
+    NewStore, which bbolt locks), whatever that process is called. Also one whose userns-remapped
+    root below its own it is. Where a process may not be looked at, its word cannot be checked,
+    and it counts.
+    """
+    proc = host.at(b"/proc")
+    database = os.path.join(root, b"volumes", b"metadata.db")
+    found: dict[int, Worker] = {}
+    for pid in lock_holders(database, proc):
+        process = os.path.join(proc, b"%d" % pid)
+        uid = runner_of(process)
+        if uid is not None and Process(pid, uid, (), {}).may_speak_for(root):
+            found[pid] = Worker(pid, inside=_is_inside(host, process))
+    # What a container's process says of itself counts less than the lock that it does not have.
+    locked = os.path.isfile(database) and os.path.isfile(os.path.join(proc, b"locks"))
+    for engine in dockerds(host):
+        if engine.pid in found or not engine.may_speak_for(root) or (engine.inside and locked):
+            continue
+        sure = _serves(host, engine, root)
+        if sure is not False:
+            found[engine.pid] = Worker(engine.pid, bool(sure), engine.inside)
+    return sorted(found.values(), key=lambda it: (not it.sure, it.pid))
+
+
+def _serves(host: Host, engine: Process, root: bytes) -> bool | None:
+    """Whether it works on ``root``; None where its settings cannot be read and it could."""
+    mine = [root, *([os.path.dirname(root)] if is_remapped(root) else [])]
     hints, problems = _engine_roots(host, engine)
     paths = [hint.path for hint in hints]
     if not hints:
-        # It may live in a container, where our daemon.json is not the one that it reads.
-        hints, more = configured(host)
+        # In a container our daemon.json is not the one that it reads.
+        hints, more = ([], []) if engine.inside else configured(host)
         problems += more
         paths = [*(hint.path for hint in hints), host.at(DEFAULT_ROOT)]
-    mine = [root, *([os.path.dirname(root)] if is_remapped(root) else [])]
-    return bool(problems) or any(engine.sees(host, path, mine) for path in paths)
+    if any(engine.sees(host, path, mine) for path in paths):
+        return True
+    return None if problems and _in_view(host, engine, root) else False
+
+
+def _in_view(host: Host, engine: Process, root: bytes) -> bool:
+    """Whether a process could work on ``root`` at all: the directory is to be seen from there."""
+    if not engine.inside:
+        return True
+    proc = host.at(b"/proc")
+    theirs = read_of(engine.pid, proc)
+    return not theirs or bool(spellings(root, read_own(proc), theirs))
 
 
 def _engine_roots(host: Host, engine: Process) -> tuple[list[Hint], list[Problem]]:
@@ -161,7 +248,7 @@ def _engine_roots(host: Host, engine: Process) -> tuple[list[Hint], list[Problem
         return _hints(host, given, f"the data root of {who}"), []
     problems: list[Problem] = []
     if config := engine.option(b"--config-file"):
-        hints, problems = configured(host, config)
+        hints, problems = configured(host, config, _inside(host, engine, config))
         if hints:
             return hints, problems
     if engine.uid:
@@ -172,24 +259,43 @@ def _engine_roots(host: Host, engine: Process) -> tuple[list[Hint], list[Problem
     return [], problems
 
 
+def _inside(host: Host, engine: Process, path: bytes) -> bytes:
+    """Where a file lies for us that a process in a container calls so; b"" for any other."""
+    if not engine.inside:
+        return b""
+    return os.path.join(host.at(b"/proc"), b"%d" % engine.pid, b"root", path.lstrip(b"/"))
+
+
 def processes(host: Host, program: bytes) -> Iterator[Process]:
-    """Every running process of this program."""
+    """Every running process of this program, or that calls itself so."""
     proc = host.at(b"/proc")
     try:
         names = sorted((name for name in os.listdir(proc) if name.isdigit()), key=int)
     except OSError:
         return
     for name in names:
-        arguments = _fields(os.path.join(proc, name, b"cmdline"))
-        if not arguments or os.path.basename(arguments[0]) != program:
+        process = os.path.join(proc, name)
+        arguments = _fields(os.path.join(process, b"cmdline"))
+        # A kernel thread and a zombie have no arguments.
+        if not arguments or program not in (os.path.basename(arguments[0]), program_of(process)):
             continue
-        try:
-            uid = os.stat(os.path.join(proc, name)).st_uid
-        except OSError:
+        uid = runner_of(process)
+        if uid is None:
             continue
-        settings = (item.partition(b"=") for item in _fields(os.path.join(proc, name, b"environ")))
+        settings = (item.partition(b"=") for item in _fields(os.path.join(process, b"environ")))
         environ = {key: value for key, _, value in settings}
-        yield Process(int(name), uid, tuple(arguments[1:]), environ)
+        inside = _is_inside(host, process)
+        yield Process(int(name), uid, tuple(arguments[1:]), environ, inside)
+
+
+def _is_inside(host: Host, process: bytes) -> bool:
+    """Whether a process has another root directory; not where it may not be looked at."""
+    try:
+        return not os.path.samefile(os.path.join(process, b"root"), host.at(b"/"))
+    except PermissionError:
+        return False
+    except OSError:
+        return True
 
 
 def _fields(path: bytes) -> list[bytes]:
@@ -210,24 +316,56 @@ def _directory_of(host: Host, pid: int) -> bytes:
 # --- rootless engines -----------------------------------------------------------------------------
 
 
-def rootless(host: Host) -> list[Hint]:
-    """``~/.local/share/docker`` of every user in /etc/passwd, where there is such a directory."""
+def rootless(host: Host) -> tuple[list[Hint], list[Problem]]:
+    """``~/.local/share/docker`` of every user in /etc/passwd, where that user has such a directory.
+
+    One that belongs to somebody else is passed over with a problem: a link or a mount leads there,
+    and what it holds is not this user's to tell about.
+    """
     try:
         passwd = read_file(os.path.realpath(host.at(b"/etc/passwd")), _LARGEST_PASSWD)
     except (FileNotFoundError, Damage):
-        return []
+        return [], []
     mounts = read_own(host.at(b"/proc"))
     hints: dict[bytes, Hint] = {}
+    problems: dict[bytes, Problem] = {}
     for line in passwd.split(b"\n"):
         fields = line.split(b":")
         home = fields[5] if len(fields) == 7 else b""
         if not home.startswith(b"/") or b"\0" in home or _is_far(home, mounts):
             continue
         path = host.at(os.path.join(home, ROOTLESS))
-        if os.path.isdir(path):
-            user = os.fsdecode(fields[0])
-            hints.setdefault(path, Hint(path, f"the rootless data root of user {user}"))
-    return list(hints.values())
+        if not os.path.isdir(path) or path in hints:
+            continue
+        user = os.fsdecode(fields[0])
+        if _owner(path) == _number(fields[2]):
+            hints[path] = Hint(path, f"the rootless data root of user {user}")
+            problems.pop(path, None)
+        else:
+            problems[path] = _not_theirs(path, user)
+    return list(hints.values()), list(problems.values())
+
+
+def _not_theirs(path: bytes, user: str) -> Problem:
+    shown = os.fsdecode(path)
+    real = os.path.realpath(path)
+    leads = f" (it leads to {os.fsdecode(real)})" if real != path else ""
+    sentence = (
+        f"Passed over {shown}{leads}, for it does not belong to user {user}: if it is a data root, "
+        "name it with --data-root."
+    )
+    return Problem(shown, sentence)
+
+
+def _number(field: bytes) -> int:
+    return int(field) if field.isdigit() else -1
+
+
+def _owner(path: bytes) -> int:
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return -2
 
 
 def _is_far(home: bytes, mounts: Sequence[Mount]) -> bool:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from app.model import Problem
+from app.model import Problem, within
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+_ELSEWHERE = ("nfs", "cifs", "smb", "fuse", "afs", "ceph", "gfs", "ocfs2", "lustre", "glusterfs")
 _LIST_OPTIONS = (b"lowerdir",)
 _SINGLE_OPTIONS = (b"lowerdir+", b"datadir+")
 
@@ -123,6 +124,51 @@ def read_own(proc: bytes = b"/proc") -> tuple[Mount, ...]:
         return read_mountinfo(_text(proc, "self"), "self", os.getpid())
     except OSError:
         return ()
+
+
+def read_of(pid: int, proc: bytes = b"/proc") -> tuple[Mount, ...]:
+    """The mounts that one process sees; none where that cannot be read."""
+    try:
+        return read_mountinfo(_text(proc, str(pid)), f"of process {pid}", pid)
+    except OSError:
+        return ()
+
+
+def holding(path: bytes, mounts: Iterable[Mount]) -> Mount | None:
+    """The mount that a real path lies on: the innermost, of several on one point the last."""
+    found: Mount | None = None
+    for mount in mounts:
+        if within(path, mount.point) and (not found or len(mount.point) >= len(found.point)):
+            found = mount
+    return found
+
+
+def is_served_elsewhere(mount: Mount) -> bool:
+    """Whether other machines, or a program, may change unseen what lies on it.
+
+    Then no process here need be the one that uses it: a daemon may work on it on another host, or
+    on the directory that such a mount only passes on (fuse(4)).
+    """
+    return mount.fstype.startswith(_ELSEWHERE)
+
+
+def spellings(path: bytes, ours: Iterable[Mount], theirs: Iterable[Mount]) -> tuple[bytes, ...]:
+    """Every path by which ``theirs`` lead to what lies at our real path ``path``.
+
+    By the directory of its file system that each mount shows (proc_pid_mountinfo(5), root). What
+    another mount covers is among them.
+    """
+    home = holding(path, ours)
+    if home is None:
+        return ()
+    below = path[len(home.point.rstrip(b"/")) :]
+    inside = home.root.rstrip(b"/") + below
+    found: dict[bytes, None] = {}
+    for mount in theirs:
+        if mount.device == home.device and within(inside or b"/", mount.root):
+            rest = inside[len(mount.root.rstrip(b"/")) :].lstrip(b"/")
+            found[os.path.join(mount.point, rest) if rest else mount.point] = None
+    return tuple(found)
 
 
 def read_all(proc: bytes = b"/proc") -> tuple[tuple[Mount, ...], tuple[Problem, ...]]:

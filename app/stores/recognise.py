@@ -40,6 +40,10 @@ _LAYERS_IN = {
     "aufs": "aufs/diff",
     "devicemapper": "devicemapper/metadata",
 }
+_MADE_AT_START = frozenset(
+    (b"containers", b"image", b"volumes", b"plugins", b"network", b"swarm", b"runtimes")
+)
+_ENOUGH_OF_THEM = 3
 _PODMANS = frozenset({b"overlay-layers", b"overlay-images", b"overlay-containers"})
 #: containerd's snapshotters, each with a directory of that name below rootfs.
 _SNAPSHOTTERS = (
@@ -91,7 +95,15 @@ def classify(path: bytes) -> Classification:
     own = snapshotters(path)
     if own:
         return Classification(USUAL if USUAL in own else own[0], ImageStore.CONTAINERD)
-    raise NotADataRoot(_what_else(path))
+    raise no_root(path)
+
+
+def may_be_live(path: bytes) -> bool:
+    """Whether a daemon may have begun to work in this directory: a data root, or a new one.
+
+    Each dockerd makes most of its directories when it starts (moby daemon/daemon.go NewDaemon).
+    """
+    return is_data_root(path) or len(_MADE_AT_START.intersection(_names(path))) >= _ENOUGH_OF_THEM
 
 
 def is_data_root(path: bytes) -> bool:
@@ -118,13 +130,19 @@ def _shape(path: bytes) -> Classification | None:
 def nested_roots(path: bytes) -> tuple[bytes, ...]:
     """The userns-remapped roots below ``path``: ``<uid>.<gid>`` directories that are data roots.
 
-    moby daemon/daemon_unix.go setupDaemonRoot. Empty where ``path`` cannot be read.
+    moby daemon/daemon_unix.go setupDaemonRoot. Empty where ``path`` cannot be read. Docker makes
+    directories; a symbolic link leads to somebody else's.
     """
     return tuple(
         nested
         for name in _names(path)
-        if _REMAPPED.fullmatch(name) and is_data_root(nested := os.path.join(path, name))
+        if _REMAPPED.fullmatch(name) and _is_own_root(nested := os.path.join(path, name))
     )
+
+
+def _is_own_root(path: bytes) -> bool:
+    """Whether it is a data root itself, and no link to one that lies elsewhere."""
+    return not os.path.islink(path) and is_data_root(path)
 
 
 def is_remapped(path: bytes) -> bool:
@@ -209,6 +227,11 @@ def _names(root: bytes, inside: str = "") -> list[bytes]:
 # --- what it is instead ---------------------------------------------------------------------------
 
 _GIVE = "give the directory that `docker info` calls Docker Root Dir, usually /var/lib/docker"
+
+
+def no_root(path: bytes) -> NotADataRoot:
+    """What this directory is instead."""
+    return NotADataRoot(_what_else(path))
 
 
 def _what_else(path: bytes) -> str:

@@ -14,14 +14,19 @@ from typing import NoReturn
 
 import pytest
 
+from tests import own_namespaces
 from tests.conftest import LEFT_OUT
 from tests.engine import dockerd, scenario
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Leave out tests of the engine where there can be none."""
-    if item.get_closest_marker("engine") and (missing := dockerd.missing_tools()):
+    if not item.get_closest_marker("engine"):
+        return
+    if missing := dockerd.missing_tools():
         leave_out(f"this machine lacks {missing}")
+    if not own_namespaces.inside():
+        leave_out("the tests may not have namespaces of their own here")
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +43,13 @@ def engine_scenario() -> Iterator[scenario.Scenario]:
 @pytest.fixture
 def spare_engine() -> Iterator[dockerd.Engine]:
     """An empty engine, not started, for one test to break."""
+    with ended_by_sigterm(), _engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def module_engine() -> Iterator[dockerd.Engine]:
+    """An empty engine, not started, for the tests of one file."""
     with ended_by_sigterm(), _engine() as engine:
         yield engine
 

@@ -7,6 +7,7 @@ after a test run that was itself killed.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-PREFIX = "whodiff-engine-"
+PREFIX = "whodiff-daemon-"
 OWNER_FILE = "owner"
 ENGINE_PROGRAMS = frozenset({b"dockerd", b"containerd", b"containerd-shim-runc-v2", b"runc"})
 
@@ -65,27 +66,20 @@ def clear(base: Path) -> None:
 def clear_abandoned() -> None:
     """Clear engines of test runs that are gone without having cleaned up (killed, power cut)."""
     for base in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(FileNotFoundError):
-            owner = (base / OWNER_FILE).read_text()
-            if owner and owner not in _living_owners():
-                clear(base)
+        with suppress(FileNotFoundError, BlockingIOError), (base / OWNER_FILE).open("rb") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            clear(base)
 
 
 def claim(base: Path) -> None:
-    """Write down that this process owns ``base``."""
-    (base / OWNER_FILE).write_text(_owner(os.getpid()))
+    """Own ``base`` as long as this process lives, by a lock.
 
-
-def _owner(pid: int) -> str:
-    """A process as ``pid start-time``, which stays its own when the pid is given out again."""
-    stat = Path(f"/proc/{pid}/stat").read_bytes()
-    return f"{pid} {stat.rpartition(b')')[2].split()[19].decode()}"
-
-
-def _living_owners() -> Iterator[str]:
-    for pid in _pids():
-        with suppress(OSError):
-            yield _owner(pid)
+    A process id would not do: runs in other PID namespaces look at the same directories.
+    """
+    made = base / f"{OWNER_FILE}.new"
+    lock = os.open(made, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    made.rename(base / OWNER_FILE)
 
 
 def _container_ids(base: Path) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from tests.engine import archive
 from tests.engine.dockerd import Engine
 from tests.engine.scenario import BASE, ELK_PATH, FLOOD_PATH, WEB_TAGS, Scenario
 from tests.engine.truth import Truth, layer_names
-from tests.visible_proc import visible_proc
+from tests.unit.removals import identified
 
 pytestmark = pytest.mark.engine
 
@@ -45,8 +44,7 @@ def plan_in(found: Survey, wish: Wish | Path) -> Plan:
     """The plan in the world as surveyed."""
     if isinstance(wish, Path):
         (wish,) = wish_for(bytes(wish), found)
-    with tempfile.TemporaryDirectory() as folder:
-        return make_plan(wish, found, proc=visible_proc(Path(folder, "proc")))
+    return make_plan(wish, found)
 
 
 @pytest.fixture
@@ -280,13 +278,12 @@ def layer_of(engine: Engine, name: str) -> Path:
 def test_a_file_of_a_running_container_goes_through_its_mount(plan: Planner, truth: Truth) -> None:
     known = truth.containers["arroyo-worker-1"]
     place = layer(truth, known.writable)
-    about = (place / "diff" / FLOOD_PATH).lstat()
+    about = identified(place / "diff" / FLOOD_PATH)
     seen = Wish(
         Subject.PATH,
         bytes(truth.root),
         path=bytes(place / "diff" / FLOOD_PATH),
-        device=about.st_dev,
-        inode=about.st_ino,
+        seen=about,
     )
     for asked in (seen, place / "merged" / FLOOD_PATH):
         found = plan(asked)
@@ -295,12 +292,11 @@ def test_a_file_of_a_running_container_goes_through_its_mount(plan: Planner, tru
         assert step.place
         assert step.place.base == bytes(place / "merged")
         assert b"/".join(step.place.names) == FLOOD_PATH.encode()
-        there = (place / "merged" / FLOOD_PATH).lstat()
-        assert (step.place.device, step.place.inode) == (there.st_dev, there.st_ino)
+        assert step.place.identity == identified(place / "merged" / FLOOD_PATH)
         assert (found.confirmation, found.word) == (Confirmation.TYPED, known.id[:12])
         assert found.frees.inodes == du(place / "diff" / FLOOD_PATH)
     assert changes(plan(seen), plan(seen)) == ()
-    other = plan(replace(seen, inode=about.st_ino + 1))
+    other = plan(replace(seen, seen=replace(about, born=about.born + 1)))
     assert "something else lies there" in other.refused_because
 
 
@@ -314,7 +310,7 @@ def test_the_root_of_a_process_is_the_way_in_where_the_mount_is_not_seen(
     place = found.steps[0].place
     assert place
     assert place.base.startswith(b"/proc/")
-    assert place.base_device == os.stat(os.path.join(place.base, b".")).st_dev
+    assert place.origin.device == os.stat(os.path.join(place.base, b".")).st_dev
 
 
 def test_a_file_of_the_image_alone_is_asked_for_twice(plan: Planner, truth: Truth) -> None:
@@ -433,7 +429,7 @@ def test_logs_are_emptied_never_unlinked(plan: Planner, truth: Truth) -> None:
 
 
 def test_the_orphan_goes_with_the_engine_and_without(
-    plan: Planner, truth: Truth, engine_scenario: Scenario
+    plan: Planner, truth: Truth, engine_scenario: Scenario, request: pytest.FixtureRequest
 ) -> None:
     def check(found: Plan) -> None:
         assert found.allowed, found.refused_because
@@ -450,6 +446,9 @@ def test_the_orphan_goes_with_the_engine_and_without(
 
     check(plan(layer(truth, truth.orphan)))
     with engine_scenario.engine.stopped():
+        # Here nobody can tell whether a process outside uses it; on the machine itself one can.
+        assert "inside this container" in plan(layer(truth, truth.orphan)).refused_because
+        request.getfixturevalue("on_the_machine")
         check(plan(layer(truth, truth.orphan)))
     unasked = plan(layer(truth, truth.orphan), offline=True)
     assert "dockerd" in unasked.refused_because

@@ -25,7 +25,6 @@ from app.model import Kind, Role, Store
 from app.stores.survey import Request, survey
 from tests.engine import archive, scenario
 from tests.engine.dockerd import Engine
-from tests.visible_proc import visible_proc
 
 pytestmark = pytest.mark.engine
 
@@ -85,8 +84,7 @@ class Host:
         found = after(survey(self._request()), before)
         if isinstance(wish, Path):
             (wish,) = wish_for(bytes(wish), found)
-        with tempfile.TemporaryDirectory() as folder:
-            return make_plan(wish, found, proc=visible_proc(Path(folder, "proc")))
+        return make_plan(wish, found)
 
     def carry_out(self, wish: Wish | Path) -> Outcome:
         """Plan it, confirm it, do it; it must be allowed, and it must succeed."""

@@ -88,7 +88,7 @@ def listed_anew(level: Level, but: bytes = b"") -> Listed:
     anew = Level(level.path)
     for at in (*range(1, len(level)), 0):
         if not (but and level.names[at].endswith(but)):
-            identity = level.devices[at], level.serials[at]
+            identity = level.identities[at]
             anew.add(level.names[at], level.kinds[at], level.usage(at), level.mtimes[at], identity)
     return Listed(Place(level.path, level.path), anew)
 

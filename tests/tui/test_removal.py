@@ -42,6 +42,7 @@ from tests.tui.removing import (
     removing,
     whole,
 )
+from tests.unit.removals import identified
 
 # --- from the row to the wish ---------------------------------------------------------------------
 
@@ -61,9 +62,8 @@ async def test_a_file_is_asked_for_with_what_was_listed(sample: Path) -> None:
         await ask(it)
         single = room.wishes[-1]
     for asked in (joined, single):
-        seen = Path(asked.path.decode()).stat()
         assert asked.subject is Subject.PATH
-        assert (asked.device, asked.inode) == (seen.st_dev, seen.st_ino)
+        assert asked.seen == identified(asked.path)
         assert asked.root == bytes(sample)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from app.cleanup.outcome import Progress
 from app.cleanup.plan import Action, Place, Plan, Step, Subject, Wish
+from app.host.identity import Identity, identify, identity_of
 from tests.unit.scan_trees import scratch
 
 
@@ -17,8 +18,21 @@ def place(base: bytes | Path, *names: bytes | str) -> Place:
     """The place as it is now."""
     root = os.fsencode(base)
     parts = tuple(os.fsencode(name) for name in names)
-    top, end = os.stat(root), os.lstat(os.path.join(root, *parts))
-    return Place(root, top.st_dev, top.st_ino, parts, end.st_dev, end.st_ino)
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        origin = identity_of(top)
+    finally:
+        os.close(top)
+    return Place(root, origin, parts, identified(os.path.join(root, *parts)))
+
+
+def identified(path: bytes | Path) -> Identity:
+    """What lies at a path now; of a last name that is a link the link itself."""
+    above = os.open(os.path.dirname(os.fsencode(path)) or b"/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        return identify(os.path.basename(os.fsencode(path)) or b".", above)
+    finally:
+        os.close(above)
 
 
 def erasing(root: bytes | Path, *names: bytes | str, action: Action = Action.ERASE) -> Plan:

@@ -139,7 +139,8 @@ def test_a_containerd_that_the_docker_beside_it_does_not_use_stands_alone(tmp_pa
 
 def test_a_fresh_root_that_its_engine_serves_is_a_data_root(tmp_path: Path) -> None:
     docker, store = tmp_path / "fresh", containerd(tmp_path / "containerd")
-    docker.mkdir()
+    for name in ("buildkit", "containers", "image", "network", "plugins", "volumes"):
+        (docker / name).mkdir(parents=True)
     found = only(tmp_path, root=docker)
     assert (found.path, found.containerd) == (os.fsencode(docker), os.fsencode(store))
 
@@ -337,3 +338,16 @@ def test_an_odd_configuration_names_nothing(tmp_path: Path, text: str) -> None:
     usual = containerd(tmp_path / "var/lib/containerd")
     config(tmp_path, text)
     assert only(tmp_path).containerd == os.fsencode(usual)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a process directory away")
+def test_a_users_containerd_is_not_believed_about_roots_directories(tmp_path: Path) -> None:
+    docker = docker_root(tmp_path / "var/lib/docker")
+    usual = containerd(tmp_path / "var/lib/containerd")
+    containerd(tmp_path / "data/old")
+    process(tmp_path, 9, "containerd", "--root", "/data/old")
+    os.chown(tmp_path / "proc/9", 4711, 4711)
+    assert only(tmp_path).containerd == os.fsencode(usual)
+    assert only(tmp_path).path == os.fsencode(docker)
+    os.chown(tmp_path / "proc/9", 0, 0)
+    assert only(tmp_path).containerd == os.fsencode(tmp_path / "data/old")

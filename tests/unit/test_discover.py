@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -269,9 +270,37 @@ def test_the_engines_root_comes_before_every_hint(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_has_nothing_yet_is_believed(tmp_path: Path) -> None:
-    (tmp_path / "d").mkdir()
+    for name in ("containers", "image", "volumes", "plugins", "tmp"):
+        (tmp_path / "d" / name).mkdir(parents=True)
     (only,) = find(tmp_path, info=engine(tmp_path / "d")).roots
     assert only.driver == "overlay2"
+
+
+@pytest.mark.parametrize(
+    "claim", ["/", "/proc", "/etc/passwd", "..", "", "{tmp}/empty", "{tmp}/gone"]
+)
+def test_a_directory_that_an_engine_names_must_look_like_a_data_root(
+    tmp_path: Path, claim: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    root = overlay2_root(tmp_path / "var/lib/docker")
+    named = claim.format(tmp=tmp_path).encode()
+    info = replace(engine(tmp_path), root=named)
+    found = find(tmp_path, info=info)
+    assert paths(found) == [root]
+    assert found.roots[0].engine_url == ""
+    if os.path.isdir(named) and named.startswith(b"/"):
+        with pytest.raises(NotADataRoot):
+            find(tmp_path, Path(os.fsdecode(named)), info=info)
+
+
+def test_a_remapped_root_that_is_a_link_is_somebody_elses(tmp_path: Path) -> None:
+    root = overlay2_root(tmp_path / "docker")
+    other = overlay2_root(tmp_path / "other")
+    (root / "200000.200000").symlink_to(other)
+    assert paths(find(tmp_path, root)) == [root]
+    (root / "300000.300000").mkdir()
+    assert paths(find(tmp_path, info=engine(root))) == [root]
 
 
 def test_beside_a_remapped_engine_root_the_older_tree_is_shown(tmp_path: Path) -> None:
@@ -374,6 +403,10 @@ def test_an_engine_inside_a_container_means_another_directory(tmp_path: Path, it
     assert paths(find(tmp_path)) == [root]
 
 
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give directories away")
+
+
+@AS_ROOT
 def test_rootless_engines_of_users_with_a_home(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text(
@@ -382,7 +415,8 @@ def test_rootless_engines_of_users_with_a_home(tmp_path: Path) -> None:
     )
     main = overlay2_root(tmp_path / "var/lib/docker")
     anns = overlay2_root(tmp_path / "home/ann/.local/share/docker")
-    overlay2_root(tmp_path / "net/far/.local/share/docker")
+    os.chown(anns, 1000, 1000)
+    os.chown(overlay2_root(tmp_path / "net/far/.local/share/docker"), 2, 2)
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/mountinfo").write_text(
         "1 0 8:1 / / rw - ext4 a rw\n2 1 0:9 / /net rw - autofs b rw\n"
@@ -393,9 +427,10 @@ def test_rootless_engines_of_users_with_a_home(tmp_path: Path) -> None:
     assert paths(find(tmp_path, info=engine(anns))) == [anns]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a process directory away")
+@AS_ROOT
 def test_a_running_rootless_engine_with_its_own_data_home(tmp_path: Path) -> None:
     root = overlay2_root(tmp_path / "data/ann/docker")
+    os.chown(root, 1000, 1000)
     dockerd(tmp_path, environ="HOME=/home/ann\0XDG_DATA_HOME=/data/ann\0")
     os.chown(tmp_path / "proc/77", 1000, 1000)
     assert paths(find(tmp_path)) == [root]
@@ -406,9 +441,11 @@ def test_nothing_at_all(tmp_path: Path) -> None:
         find(tmp_path)
 
 
+@AS_ROOT
 def test_a_default_place_that_is_not_dockers_is_said(tmp_path: Path) -> None:
     (tmp_path / "var/lib/docker").mkdir(parents=True)
     other = overlay2_root(tmp_path / "home/ann/.local/share/docker")
+    os.chown(other, 1000, 1000)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("ann:x:1000:1000::/home/ann:/bin/sh\n")
     found = find(tmp_path)

@@ -390,6 +390,7 @@ def test_one_living_container_proves_that_the_root_is_this_machines(
     assert states == ["running", "not running", "exited", "restarting (as last saved)"]
 
 
+@pytest.mark.usefixtures("on_the_machine")
 def test_the_process_that_runs_this_very_test_is_no_container(small: SmallRoot) -> None:
     """A process id that was given out again."""
     containers, _ = read_containers(bytes(small.path))

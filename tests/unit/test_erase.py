@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 
 from app.cleanup import emptying, tally
-from app.cleanup.erase import erase, truncate
+from app.cleanup.erase import Surroundings, erase, truncate
 from app.cleanup.outcome import Progress
 from app.cleanup.plan import Place
 from app.cleanup.reach import Unreachable
@@ -27,6 +27,7 @@ from tests.unit.removals import (
     Watched,
     entries,
     freed_by,
+    identified,
     immutable,
     mount_points,
     place,
@@ -213,7 +214,7 @@ def test_a_link_in_its_place_or_on_the_way_is_not_followed(root: bytes) -> None:
     os.rename(root + b"/way/top", root + b"/aside")
     os.symlink(root + b"/aside", root + b"/way/top")
     assert "symbolic link" in refusal(where)
-    other = replace(place(root, b"way", b"top"), inode=os.stat(canary).st_ino)
+    other = replace(place(root, b"way", b"top"), identity=identified(canary))
     assert "something else" in refusal(other)
     assert os.path.exists(root + b"/aside/file")
 
@@ -250,7 +251,7 @@ def test_a_place_that_is_none_is_refused(
     put(root + b"/canary")
     before = entries(root)
     good = place(root, b"top")
-    odd = Place(root + base, good.base_device, good.base_inode, names_, good.device, good.inode)
+    odd = Place(root + base, good.origin, names_, good.identity)
     assert "not touched" in refusal(odd)
     assert "not touched" in refusal(replace(good, base=b"tmp"))
     assert entries(root) == before
@@ -373,9 +374,10 @@ def test_what_is_put_into_a_directory_that_was_emptied_and_moved_away_stays(
                 put(root + b"/top/a/another")
 
     monkeypatch.setattr(os, "scandir", Listing)
-    assert erased(root, b"top").complete
+    result = erased(root, b"top")
+    assert (result.complete, result.moved, result.moved_from) == (False, 1, root + b"/top/a")
     monkeypatch.undo()
-    assert entries(root) == {b"elsewhere", b"elsewhere/canary"}
+    assert entries(root) == {b"elsewhere", b"elsewhere/canary", b"elsewhere/file"}
 
 
 # --- mounts ---------------------------------------------------------------------------------------
@@ -495,7 +497,7 @@ def test_through_a_live_overlay_only_what_its_upper_layer_has_counts(root: bytes
             upper, progress = root + b"/upper/" + name, Progress()
             expected = freed_by(upper) if least else (0, 0)
             assert expected[1] >= least
-            gone = erase(place(merged, name), progress, upper)
+            gone = erase(place(merged, name), progress, Surroundings(upper))
             assert gone.complete
             assert (gone.removed.bytes, gone.removed.inodes) == expected
             assert (progress.bytes, progress.inodes) == expected

@@ -18,6 +18,7 @@ from app.cleanup.execute import execute
 from app.cleanup.journal import Journal
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Action, Frees, Plan, Step
+from app.host.identity import Identity
 from app.model import Kind, Reference
 from tests.unit.removals import Watched, entries, erasing, place, plan, unmounting
 from tests.unit.scan_trees import flood
@@ -193,7 +194,7 @@ def test_a_step_that_fails_is_the_last_one(root: bytes, engine: Engine) -> None:
     for name in (b"one", b"two", b"three"):
         put(root + b"/" + name)
     good = [Step(Action.ERASE, "rm", place=place(root, name)) for name in (b"one", b"three")]
-    bad = Step(Action.ERASE, "rm", place=replace(place(root, b"two"), inode=1))
+    bad = Step(Action.ERASE, "rm", place=replace(place(root, b"two"), identity=Identity(1, 1)))
     done = carry_out(plan(root, good[0], bad, good[1]), engine)
     assert (done.done, done.steps_done) == (False, 1)
     assert "something else lies there" in done.why
@@ -391,7 +392,9 @@ def test_every_action_stands_in_the_journal_failed_ones_too(
     put(root + b"/one")
     put(root + b"/two")
     good = Step(Action.ERASE, "rm one", place=place(root, b"one"))
-    bad = Step(Action.TRUNCATE, "truncate two", place=replace(place(root, b"two"), inode=1))
+    bad = Step(
+        Action.TRUNCATE, "truncate two", place=replace(place(root, b"two"), identity=Identity(1, 1))
+    )
     file = tmp_path / "journal"
     shown = plan(root, good, bad)
     carry_out(shown, engine, journal=Journal(str(file)))

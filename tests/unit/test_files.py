@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.host import safe_open
 from app.stores.files import Damage, Folder, parse_object, read_file
 
 
@@ -26,10 +27,10 @@ def test_what_is_no_regular_file_is_not_even_opened(
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(tmp_path / "socket"))
 
-    def no_open(*_: object, **__: object) -> int:
+    def no_opening(*_: object) -> int:
         raise AssertionError("opened")
 
-    monkeypatch.setattr(os, "open", no_open)
+    monkeypatch.setattr(safe_open, "reopened", no_opening)
     assert "named pipe" in refusal(tmp_path / "pipe")
     assert "directory" in refusal(tmp_path / "folder")
     assert "symbolic link" in refusal(tmp_path / "link")

@@ -26,6 +26,7 @@ from app.scan.walk import Unit, read_fence
 from app.screens.wanted import wish_for_row
 from app.stores.survey import Request, Survey, survey
 from app.text import safe
+from tests.unit.removals import identified
 from widgets.rows import Row
 
 
@@ -503,14 +504,12 @@ def test_a_name_that_is_another_file_now_has_no_mark(host: Host, tmp_path: Path)
     (tmp_path / "deep" / "er").mkdir(parents=True)
     place = Place(bytes(tmp_path), bytes(tmp_path))
     before = read_level(place, None, read_fence(), Order())
-    (tmp_path / "keep").write_bytes(b"")  # so that the inode is not given out again
-    (tmp_path / "x").rename(tmp_path / "old")
+    (tmp_path / "x").unlink()  # its inode number may be given out again
     (tmp_path / "x").write_bytes(b"2")
     after = read_level(place, None, read_fence(), Order())
     at, now = before.names.index(b"x"), after.names.index(b"x")
-    status = (tmp_path / "x").stat()
-    assert (after.devices[now], after.serials[now]) == (status.st_dev, status.st_ino)
-    assert before.serials[at] != after.serials[now]
+    assert after.identity(now) == identified(tmp_path / "x")
+    assert before.identities[at] != after.identities[now]
 
 
 def test_what_is_listed_so_far_is_shown_until_the_whole_is_there(
@@ -551,8 +550,7 @@ def test_joined_directories_have_the_identity_of_the_last(tmp_path: Path) -> Non
     (result,) = run((Unit(path),), read_fence())
     level = read_level(Place(path, path), result, read_fence(), Order())
     at = level.names.index(b"a/b/c")
-    status = (tmp_path / "a" / "b" / "c").stat()
-    assert (level.devices[at], level.serials[at]) == (status.st_dev, status.st_ino)
+    assert level.identity(at) == identified(tmp_path / "a" / "b" / "c")
 
 
 def test_every_row_is_a_wish_or_a_sentence(host: Host) -> None:
@@ -574,7 +572,7 @@ def test_every_row_is_a_wish_or_a_sentence(host: Host) -> None:
             assert wish.root == host.root
             assert bool(wish.id) is (wish.subject is not Subject.PATH)
             assert wish.path == (thing.path if wish.subject is Subject.PATH else b"")
-            assert bool(wish.inode) is bool(thing.name)
+            assert bool(wish.seen) is bool(thing.name)
         outline.switch_view()
     assert {what for what, kind in seen if kind is Wish} >= {
         What.CONTAINER,

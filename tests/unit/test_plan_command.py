@@ -31,7 +31,7 @@ KEYS = {
 
 
 @pytest.fixture
-def plan(run: Run) -> Run:
+def plan(run: Run, on_the_machine: None) -> Run:
     """``plan`` with these arguments: status, stdout, stderr."""
     return partial(run, "plan")
 

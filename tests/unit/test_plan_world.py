@@ -17,14 +17,22 @@ from app.cleanup.erase import erase
 from app.cleanup.measure import frees, measured
 from app.cleanup.open_files import read_open_files
 from app.cleanup.outcome import Progress
-from app.cleanup.places import Gone, Unreachable, path_of, reach, reach_in_root
+from app.cleanup.places import (
+    Gone,
+    Linked,
+    Unreachable,
+    path_of,
+    reach,
+    reach_in_root,
+    seen_in_root,
+)
 from app.cleanup.reach import Unreachable as NotReached
 from app.cleanup.reach import reached
 from app.cleanup.shell import docker, quoted
 from app.scan.descent import open_straight
-from app.stores.hints import Host, serving
+from app.stores.hints import Host, Worker, serving
 from tests.unit.proc_stub import PID, make_proc
-from tests.unit.removals import place
+from tests.unit.removals import identified, place
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -55,12 +63,8 @@ def test_a_place_is_what_lies_there(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/c").write_text("x")
     found = reach(bytes(tmp_path), (b"a", b"b", b"c"))
-    about = (tmp_path / "a/b/c").stat()
-    assert (found.place.device, found.place.inode) == (about.st_dev, about.st_ino)
-    assert (found.place.base_device, found.place.base_inode) == (
-        tmp_path.stat().st_dev,
-        tmp_path.stat().st_ino,
-    )
+    assert found.place.identity == identified(tmp_path / "a/b/c")
+    assert found.place.origin == identified(tmp_path)
     assert (found.kind, path_of(found.place)) == ("file", bytes(tmp_path / "a/b/c"))
 
 
@@ -118,13 +122,30 @@ def test_no_way_leads_out_of_the_base(tmp_path: Path, odd: tuple[bytes, ...]) ->
         reach(bytes(tmp_path), odd)
 
 
-def test_a_driver_directory_that_is_a_link_is_the_base(tmp_path: Path) -> None:
+def test_a_link_out_of_the_root_is_looked_through_and_never_a_way(tmp_path: Path) -> None:
     (tmp_path / "disk/abc").mkdir(parents=True)
     (tmp_path / "root").mkdir()
     (tmp_path / "root/overlay2").symlink_to(tmp_path / "disk")
-    found = reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
+    found = seen_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
     assert found.place.base == bytes(tmp_path / "disk")
     assert found.place.names == (b"abc",)
+    with pytest.raises(Linked, match="symbolic link") as refused:
+        reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
+    assert f"mount --bind {tmp_path}/disk {tmp_path}/root/overlay2" in refused.value.instead
+    # The link itself, were it a place of a removal, is one.
+    assert reach_in_root(bytes(tmp_path / "root"), (b"overlay2",)).kind == "symbolic link"
+
+
+def test_a_link_that_comes_while_a_place_is_looked_for_is_no_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk/abc").mkdir(parents=True)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/overlay2").symlink_to(tmp_path / "disk")
+    answers = iter([False])
+    monkeypatch.setattr("os.path.islink", lambda _path: next(answers, True))
+    with pytest.raises(Unreachable, match="leads through"):
+        reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
 
 
 @pytest.fixture
@@ -244,15 +265,15 @@ def machine(at: Path, arguments: list[str]) -> tuple[Host, Path]:
 
 def test_an_engine_serves_what_it_was_told_to(tmp_path: Path) -> None:
     host, root = machine(tmp_path, ["/usr/bin/dockerd"])
-    assert serving(host, bytes(root)) == [77]
-    assert serving(host, bytes(root / "1000.1000")) == [77]
+    assert serving(host, bytes(root)) == [Worker(77)]
+    assert serving(host, bytes(root / "1000.1000")) == [Worker(77)]
     assert serving(host, bytes(tmp_path / "srv/docker")) == []
 
 
 def test_an_engine_of_another_root_does_not_count(tmp_path: Path) -> None:
     host, root = machine(tmp_path, ["dockerd", "--data-root=/srv/docker"])
     assert serving(host, bytes(root)) == []
-    assert serving(host, bytes(tmp_path / "srv/docker")) == [77]
+    assert serving(host, bytes(tmp_path / "srv/docker")) == [Worker(77)]
 
 
 # --- what an overlay shows ------------------------------------------------------------------------

@@ -21,9 +21,10 @@ from app.demo.images import add_layer
 from app.demo.layout import add_directory, add_link
 from app.demo.volumes import add_volume
 from app.model import Kind, Layer, Owner, Problem, Reference, Role, Store
+from app.stores.hints import Worker
 from app.stores.request import Request, Survey
 from tests.unit.proc_stub import bind, make_proc, overlay
-from tests.unit.removals import place
+from tests.unit.removals import identified, place
 from tests.unit.small_root import SmallRoot, make_small_root
 
 
@@ -151,11 +152,8 @@ def test_the_orphan_goes_link_first(root: SmallRoot) -> None:
     assert step.link
     assert step.place
     assert step.link.names == (b"overlay2", b"l", root.orphan.token.encode())
-    about = os.lstat(root.path / "overlay2/l" / root.orphan.token)
-    assert (step.link.device, step.link.inode) == (about.st_dev, about.st_ino)
-    first, _, second = step.command.partition(" && ")
-    assert first.endswith(f"l/{root.orphan.token}")
-    assert second.endswith(root.orphan.name)
+    assert step.link.identity == identified(root.path / "overlay2/l" / root.orphan.token)
+    assert answer.commands == ()
     assert (answer.confirmation, answer.word) == (Confirmation.TYPED, root.orphan.name[:12])
     assert answer.frees.inodes == sum(1 for _ in root.orphan.path.rglob("*")) + 2
 
@@ -202,7 +200,7 @@ def test_the_orphan_stays_while_it_is_open_or_the_engine_works(
 ) -> None:
     held = plan(root, root.orphan.path, opened=(f"/seen/{root.orphan.name}/diff/a",))
     assert "has open" in held.refused_because
-    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [4711])
+    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [Worker(4711)])
     assert "process 4711" in plan(root, root.orphan.path).refused_because
 
 
@@ -407,17 +405,16 @@ def test_what_is_mounted_inside_a_stopped_layer_is_never_reached(root: SmallRoot
 def test_what_was_swapped_since_it_was_seen_stays(root: SmallRoot) -> None:
     place = root.container.layer.diff / "own"
     put_text(place, "x")
-    about = place.lstat()
+    about = identified(place)
     found = with_state(root, "exited")
     wish = Wish(
         Subject.PATH,
         bytes(root.path),
         path=bytes(place),
-        device=about.st_dev,
-        inode=about.st_ino,
+        seen=about,
     )
     assert plan(root, wish, survey=found).allowed
-    swapped = plan(root, replace(wish, inode=about.st_ino + 1), survey=found)
+    swapped = plan(root, replace(wish, seen=replace(about, born=about.born + 1)), survey=found)
     assert "something else lies there" in swapped.refused_because
 
 

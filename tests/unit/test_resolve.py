@@ -299,6 +299,18 @@ def test_a_layer_with_an_owner_is_damaged_without_its_link(host: Host) -> None:
     assert (one(host, name).role, one(host, name).note) == (Role.UNKNOWN, "l/X is missing")
 
 
+def test_an_interrupted_removal_of_what_the_daemon_still_names_is_damage(host: Host) -> None:
+    """Without the daemon's word it would be nobody's; with it, half of somebody's layer is gone."""
+    id_ = host.add_container("web")
+    name = host.mounts[id_].mount_id
+    engine = host.engine()
+    del host.mounts[id_], host.containers[id_]
+    host.change(name, sure=False, interrupted=True, notes=("l/X is missing",))
+    assert layers(host.disk())[name].role is Role.UNREFERENCED
+    found = layers(host.disk(), engine)[name]
+    assert (found.role, found.note) == (Role.UNKNOWN, "l/X is missing")
+
+
 def test_an_init_leftover_is_nobodys_and_says_what_it_is(host: Host) -> None:
     name = host.add_directory(hex_id("failed") + "-init", next(iter(host.directories)))
     host.change(name, notes=("an init layer without its container's layer",))

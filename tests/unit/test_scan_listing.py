@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from app.host.identity import Identity
 from app.scan.listing import list_directory
 from app.scan.walk import Fence, read_fence
+from tests.unit.removals import identified
 from tests.unit.scan_trees import flood, mounted, scratch, without_privileges
 
 
@@ -42,8 +44,8 @@ def test_every_kind_of_entry_is_told_with_its_own_figures(place: bytes) -> None:
     assert listing.apparent[row] == 5_000
     assert listing.mtimes[row] == 1_700_000_000
     assert listing.nlinks[row] == 2
-    assert (listing.devices[row], listing.inodes[row]) == (file.stat().st_dev, file.stat().st_ino)
-    assert listing.inodes[row] == listing.inodes[rows[b"again"]]
+    assert Identity.unpacked(listing.identities[row]) == identified(file)
+    assert listing.identities[row] == listing.identities[rows[b"again"]]
     assert listing.apparent[rows[b"directory"]] == 0
     assert listing.apparent[rows[b"bad\xff\n\x1b[31m"]] == 5
     assert len(listing) == 5
@@ -117,3 +119,11 @@ def test_directories_deeper_than_a_path_can_be_long_are_listed(place: bytes) -> 
     path = os.path.join(place, *[name] * 60)
     assert len(path) > 10_000
     assert list_directory(path, read_fence()).names == [b"bottom"]
+
+
+def test_what_was_replaced_while_it_was_listed_has_no_identity(
+    place: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (Path(os.fsdecode(place)) / "it").write_bytes(b"")
+    monkeypatch.setattr("app.scan.listing.identify", lambda *_: Identity(1, 2))
+    assert list_directory(place, Fence()).identities == [b""]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.cleanup.plan import Action, Confirmation, Frees, Place, Plan, Step, Subject, Wish
 from app.cleanup.together import together
+from app.host.identity import Identity
 
 ROOT = b"/d"
 
@@ -30,7 +31,7 @@ def engine(
 
 def erased(path: bytes, action: Action = Action.ERASE) -> Plan:
     """A plan that erases (or truncates) one path."""
-    place = Place(ROOT, 1, 2, tuple(path.split(b"/")[2:]), 1, 3)
+    place = Place(ROOT, Identity(1, 2), tuple(path.split(b"/")[2:]), Identity(1, 3))
     wish = Wish(Subject.PATH, ROOT, path=path)
     return Plan(wish, "x", path=path, steps=(Step(action, "rm", place=place),), frees=Frees(10, 1))
 

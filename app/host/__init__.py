@@ -1,0 +1,1 @@
+"""This machine: what a file is, whatever its name says."""
