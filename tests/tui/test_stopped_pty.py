@@ -23,7 +23,7 @@ def shell(sample: Path) -> Iterator[Tty]:
     """An interactive shell that controls jobs; ``$started`` is the explorer's command."""
     started = " ".join(map(shlex.quote, explorer(sample)))
     command = ["bash", "--norc", "--noprofile", "--noediting", "-i"]
-    with Tty(command, PS1=PROMPT, started=started) as it:
+    with Tty(command, environ={"PS1": PROMPT, "started": started}) as it:
         ask(it, "")
         yield it
         it.press("kill -9 %1 %2; exit\n")

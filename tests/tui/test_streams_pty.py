@@ -92,7 +92,7 @@ def test_without_a_terminal_to_draw_on_it_prints_the_report(sample: Path) -> Non
 def test_a_terminal_that_cannot_place_a_cursor_gets_the_report(
     sample: Path, environ: dict[str, str]
 ) -> None:
-    with Tty(explorer(sample), **environ) as it:
+    with Tty(explorer(sample), environ=environ) as it:
         assert it.end() == 0
         assert b"\x1b[?1049h" not in it.sent
         assert b"cannot place a cursor" in it.sent
@@ -100,7 +100,7 @@ def test_a_terminal_that_cannot_place_a_cursor_gets_the_report(
 
 @pytest.mark.parametrize("environ", [{"LC_ALL": "C"}, {"LC_ALL": "de_DE.ISO-8859-1"}], ids=str)
 def test_the_locale_does_not_matter(sample: Path, environ: dict[str, str]) -> None:
-    with Tty(explorer(sample, "--ascii"), **environ) as it:
+    with Tty(explorer(sample, "--ascii"), environ=environ) as it:
         it.see("scanned")
         leave(it)
         assert it.sent.isascii()
@@ -123,7 +123,7 @@ def test_every_size_can_be_left(sample: Path, size: tuple[int, int]) -> None:
 
 def test_the_size_is_the_terminals_own(sample: Path) -> None:
     """A shell that exports COLUMNS and LINES exports those of another moment."""
-    with Tty(explorer(sample), size=(90, 20), COLUMNS="300", LINES="99") as it:
+    with Tty(explorer(sample), size=(90, 20), environ={"COLUMNS": "300", "LINES": "99"}) as it:
         it.see("scanned")
         assert "Rescan" in it.screen().splitlines()[19]
         leave(it)

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyte
@@ -41,7 +42,7 @@ class Tty:
         ignored: Sequence[int] = (),
         streams: dict[str, Any] | None = None,
         prepare: Callable[[], None] = lambda: None,
-        **environ: str,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.master, self.slave = os.openpty()
         os.set_blocking(self.master, False)
