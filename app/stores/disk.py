@@ -118,7 +118,7 @@ def read_disk(root: DataRoot) -> DiskReading:
         *container_problems,
         *volume_problems,
         *buildkit.problems,
-        *(find_gaps(root.path, graph, names, containers) if uses_overlay2(root) else ()),
+        *(find_gaps(root.path, graph, names, containers) if _is_whole(root) else ()),
         *(find_snapshot_gaps(root, containerd, containers) if containerd else ()),
         *_unread_store(root),
     )
@@ -150,6 +150,11 @@ def _remainders(
 def _is_read(root: DataRoot, name: str) -> bool:
     part = root.part(os.path.join(root.path, name.encode()))
     return part is None or part.readable
+
+
+def _is_whole(root: DataRoot) -> bool:
+    """Whether the directories were read that metadata may miss."""
+    return uses_overlay2(root) and _is_read(root, OVERLAY2)
 
 
 def _uncovered(graph: LayerGraph, driver: bytes) -> tuple[LayerGraph, tuple[Problem, ...]]:
