@@ -327,7 +327,8 @@ class CacheEntry:
 
     ``layer`` is the directory name of its snapshot, "" where nobody knows it. ``parents`` are the
     ids of the records that it is built on. ``alias_of`` is the record whose data this one shares.
-    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that.
+    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that. ``blob``
+    is the digest of its data, compressed, in the content store, "" where there is none.
     """
 
     owner: Owner
@@ -336,6 +337,7 @@ class CacheEntry:
     alias_of: str = ""
     listed: bool = False
     in_use: bool = False
+    blob: str = ""
 
 
 @dataclass(frozen=True, slots=True)

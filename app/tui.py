@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar, NoReturn
 
@@ -20,6 +21,7 @@ from app import __version__
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Plan
 from app.cleanup.plan import Wish as Asked
+from app.host.own_file import check_own
 from app.outline.order import Column
 from app.screens.explore import ExploreScreen
 from app.screens.removal import Removal
@@ -137,6 +139,9 @@ def removal_for(wish: Wish) -> Removal:
 
 def explore(options: argparse.Namespace) -> int:
     """Draw the explorer until it is left; returns the exit status, or raises what ended it."""
+    if options.journal:
+        with suppress(FileNotFoundError):
+            check_own(options.journal)
     wish = Wish(
         Request.of(options),
         Column(options.sort) if options.sort else None,
