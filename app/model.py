@@ -346,7 +346,8 @@ class CacheEntry:
     ``layer`` is the directory name of its snapshot, "" where nobody knows it. ``parents`` are the
     ids of the records that it is built on. ``alias_of`` is the record whose data this one shares.
     ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that and
-    ``created`` when it was created, as the engine spells it.
+    ``created`` when it was created, as the engine spells it. ``blob`` is the digest of its data,
+    compressed, in the content store, "" where there is none.
     """
 
     owner: Owner
@@ -356,6 +357,7 @@ class CacheEntry:
     listed: bool = False
     in_use: bool = False
     created: str = ""
+    blob: str = ""
 
 
 @dataclass(frozen=True, slots=True)

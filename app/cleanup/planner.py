@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.cleanup.aftermath import after
+from app.cleanup.barred import unless_barred
 from app.cleanup.cache import plan_cache
 from app.cleanup.containers import plan_container
 from app.cleanup.files import plan_file
@@ -18,14 +19,15 @@ from app.cleanup.images import plan_image, plan_image_layer
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
-from app.cleanup.places import Unreachable, based, path_of, reach, seen_in_root
+from app.cleanup.places import Unreachable, based, reach, seen_in_root
 from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.remainders import NAME, plan_remainder
 from app.cleanup.snapshots import refused_blob, refused_snapshot
 from app.cleanup.space import is_read_only
 from app.cleanup.volumes import plan_inside, plan_volume
 from app.cleanup.wishes import wish_for
 from app.cleanup.world import World, listed, named, refused
-from app.model import Hold, Kind, Layer, Role
+from app.model import Kind, Layer, Role
 from app.stores.content import CONTENT
 from app.stores.engine import EngineError
 from app.stores.recognise import RootError
@@ -74,33 +76,13 @@ def make_plan(
         return refused(wish, title, f"there is no data root {os.fsdecode(wish.root)} (any more)")
     world = World(store, measure, time.time() if now is None else now, proc)
     try:
-        plan = _writable(_unless_barred(_plan(wish, world), world))
+        plan = _writable(unless_barred(_plan(wish, world), world))
         return replace(plan, daemon=store.daemon)
     except Unreachable as unreachable:
         return refused(wish, title, f"it {unreachable}", unreachable.instead)
     except OSError as error:
         where = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else ""
         return refused(wish, title, f"{where or 'it'} cannot be examined ({error.strerror})")
-
-
-def _unless_barred(plan: Plan, world: World) -> Plan:
-    """The plan, unless it removes without Docker what is not plainly this data root's own."""
-    for place in (it for step in plan.steps for it in (step.place, step.link) if it):
-        part = world.store.root.part(path_of(place))
-        if part and (part.target or part.hold is not Hold.OWN):
-            shown = " and ".join(map(os.fsdecode, part.rivals)) or os.fsdecode(part.target)
-            also = f", which {shown} shows as well" if shown else ""
-            return refused(
-                plan.wish,
-                plan.title,
-                f"it lies in {os.fsdecode(part.path)}{also}: whose it is cannot be told for sure, "
-                "and nothing is removed there without Docker",
-                "remove what owns it with docker, at the data root that Docker uses",
-                path=plan.path,
-                references=plan.references,
-                evidence=plan.evidence,
-            )
-    return plan
 
 
 def fresh_plan(
@@ -127,7 +109,10 @@ def _plan(wish: Wish, world: World) -> Plan:
         return refused(wish, os.fsdecode(wish.path), "it does not lie in the data root")
     base, names = inside
     theirs = base == world.store.root.containerd
-    plan = _plan_containerd(wish, world, names) if theirs else _plan_path(wish, world, names)
+    if theirs:
+        plan = _plan_containerd(wish, world, names)
+    else:
+        plan = _plan_remainder(wish, world, names) or _plan_path(wish, world, names)
     if plan.allowed and not _is_as_seen(wish, base, names):
         words = "something else lies there now than when it was chosen"
         return refused(wish, plan.title, words, "look again", references=plan.references)
@@ -175,6 +160,17 @@ def _is_as_seen(wish: Wish, base: bytes, names: tuple[bytes, ...]) -> bool:
     else:
         seen = seen_in_root(base, names)
     return seen.place.identity == wish.seen
+
+
+def _plan_remainder(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan | None:
+    """What a removal left in the data root that did not come to its end, None if it is no such."""
+    match names:
+        case (b"tmp", rest) if NAME.fullmatch(rest):
+            return plan_remainder(wish, world, names)
+        case (b"overlay2", name, rest) if NAME.fullmatch(rest):
+            layer = world.store.layers.get(os.fsdecode(name))
+            return plan_remainder(wish, world, names, layer) if layer else None
+    return None
 
 
 def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
@@ -253,6 +249,9 @@ def _plan_snapshot(wish: Wish, world: World, layer: Layer, names: tuple[bytes, .
         return _plan_layer(wish, world, layer)
     if names[0] == b"fs":
         return plan_file(wish, world, layer, names[1:])
+    if len(names) == 1 and NAME.fullmatch(names[0]):
+        above = os.path.relpath(layer.path, world.store.root.containerd).split(b"/")
+        return plan_remainder(wish, world, (*above, *names), layer)
     return _refused_part(wish, layer, names)
 
 

@@ -245,6 +245,7 @@ def _cache(disk: DiskReading, engine: EngineReading | None) -> Iterator[CacheEnt
                 listed=listed is not None,
                 in_use=bool(listed and listed.in_use),
                 created=listed.created if listed else "",
+                blob=known.blob if known else "",
             )
 
 

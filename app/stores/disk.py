@@ -15,6 +15,7 @@ from app.stores.gaps import find_gaps, find_snapshot_gaps, is_gone
 from app.stores.graphdriver import GraphdriverReading, read_graphdriver
 from app.stores.mounts import read_own
 from app.stores.overlay2 import LINKS, LayerDir, LayerGraph, read_graph
+from app.stores.remainders import left_in
 from app.stores.standing import problems_of
 from app.stores.states import checked_states
 from app.stores.volumes import VolumeRecord, read_volumes
@@ -112,11 +113,12 @@ def read_disk(root: DataRoot) -> DiskReading:
         *covered,
         *_disowned(root, graph),
         *graph.problems,
+        *_remainders(root.path, graph, containerd),
         *names.problems,
         *container_problems,
         *volume_problems,
         *buildkit.problems,
-        *(find_gaps(root.path, graph, names, containers) if uses_overlay2(root) else ()),
+        *(find_gaps(root.path, graph, names, containers) if _is_whole(root) else ()),
         *(find_snapshot_gaps(root, containerd, containers) if containerd else ()),
         *_unread_store(root),
     )
@@ -135,9 +137,24 @@ def read_disk(root: DataRoot) -> DiskReading:
     )
 
 
+def _remainders(
+    root: bytes, graph: LayerGraph, containerd: ContainerdReading | None
+) -> tuple[Problem, ...]:
+    """What removals left that did not come to their end."""
+    snapshotters = containerd.snapshotters if containerd else ()
+    graphs = (graph, *(it.graph for it in snapshotters))
+    homes = [layer.path for it in graphs for layer in it.directories.values()]
+    return left_in((os.path.join(root, b"tmp"), *homes))
+
+
 def _is_read(root: DataRoot, name: str) -> bool:
     part = root.part(os.path.join(root.path, name.encode()))
     return part is None or part.readable
+
+
+def _is_whole(root: DataRoot) -> bool:
+    """Whether the directories were read that metadata may miss."""
+    return uses_overlay2(root) and _is_read(root, OVERLAY2)
 
 
 def _uncovered(graph: LayerGraph, driver: bytes) -> tuple[LayerGraph, tuple[Problem, ...]]:

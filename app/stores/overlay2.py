@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 
 from app.model import Problem
 from app.stores.files import Damage, Entry, Folder, bounded
+from app.stores.remainders import NAME as NAME_OF_REST
+from app.stores.remainders import SAYS
 
 LINKS = "l"
 TOKEN = re.compile(r"[A-Z2-7]{26}")
@@ -175,6 +177,8 @@ def _look(folder: Folder, found: _Found) -> None:
             found.bare = False
             if kind is Entry.DIRECTORY or name == "committed":
                 directories.add(name)
+            if NAME_OF_REST.fullmatch(os.fsencode(name)):
+                found.notes.append(f"{name} in it {SAYS}")
             elif name.startswith(".tmp-"):
                 found.notes.append("a crash of the engine left a half-written file in it")
     except Damage as damage:

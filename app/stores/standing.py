@@ -131,7 +131,7 @@ def _part(root: DataRoot, place: bytes, name: bytes, around: Surroundings) -> Pa
     if apart and not root.speaks_for(about.st_uid):
         return replace(part, hold=Hold.FOREIGN, rivals=rivals)
     if rivals:
-        return replace(part, hold=_holder(root, rivals, around), rivals=rivals)
+        return replace(part, hold=_holder(place, name, rivals, around), rivals=rivals)
     elsewhere = tuple(_elsewhere(path, about, around))
     if name == _TEMPORARY and apart and elsewhere:
         # Nothing but its place says that what is in it is temporary.
@@ -187,19 +187,25 @@ def _names_things(root: bytes, name: bytes) -> bool:
     return is_data_root(root) and any(os.path.isdir(os.path.join(root, it)) for it in names)
 
 
-def _holder(root: DataRoot, rivals: Sequence[bytes], around: Surroundings) -> Hold:
+def _holder(place: bytes, name: bytes, rivals: Sequence[bytes], around: Surroundings) -> Hold:
     """Whose it is among roots that may all speak for it: who is known to work there."""
-    mine = _in_use(root.path, around)
-    theirs = any(_in_use(it, around) for it in rivals)
+    mine = _in_use(place, name, around)
+    theirs = any(_in_use(it, name, around) for it in rivals)
     if mine == theirs:
         return Hold.SHARED
     return Hold.OWN if mine else Hold.OTHERS
 
 
-def _in_use(root: bytes, around: Surroundings) -> bool:
+def _in_use(root: bytes, name: bytes, around: Surroundings) -> bool:
+    """Whether a daemon is known to work on what this root shows there.
+
+    Of a link not by what runs in a container: there it leads somewhere else.
+    """
     engine = around.engine
-    answers = engine is not None and engine.root.startswith(b"/") and _same(root, engine.root)
-    return answers or bool(serving(around.host, root))
+    if engine is not None and engine.root.startswith(b"/") and _same(root, engine.root):
+        return True
+    linked = os.path.islink(os.path.join(root, name))
+    return any(not (linked and it.inside) for it in serving(around.host, root))
 
 
 # --- in words -------------------------------------------------------------------------------------

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -191,6 +194,58 @@ def test_what_two_roots_show_is_neithers_while_nobody_works_there(
         assert Role.UNREFERENCED not in {it.role for it in store.layers.values()}
     # Alone too: where a link or a mount leads to is another data root, named or not.
     assert Role.UNREFERENCED not in roles(root).values()
+
+
+@AS_ROOT
+def test_one_inode_number_on_two_disks_is_not_one_directory(top: Path) -> None:
+    for name in ("one", "other"):
+        (top / name).mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "none", top / name], check=True)
+    roots = [make_small_root(top / name / "docker") for name in ("one", "other")]
+    one, other = (root.path / "overlay2" for root in roots)
+    assert one.stat().st_ino == other.stat().st_ino
+    for store in found(*(root.path for root in roots)).stores:
+        assert store.root.parts == ()
+        assert store.layers[roots[0].orphan.name].role is Role.UNREFERENCED
+
+
+@AS_ROOT
+@pytest.mark.parametrize("way", ["mount", "link"])
+def test_a_link_means_something_else_to_a_daemon_in_a_container(top: Path, way: str) -> None:
+    root = make_small_root(top / "docker")
+    other = make_small_root(top / "other")
+    put(other.path / "overlay2", root.path / "overlay2", way)
+    with in_a_container(top, other.path / "volumes/metadata.db"):
+        stores = {it.root.path: it for it in found(root.path, other.path).stores}
+    (part,) = stores[bytes(other.path)].root.parts
+    # A mount is there for it as well, a link leads to where it cannot go.
+    assert part.hold is (Hold.OWN if way == "mount" else Hold.SHARED)
+    (part,) = stores[bytes(root.path)].root.parts
+    assert part.hold is (Hold.OTHERS if way == "mount" else Hold.SHARED)
+
+
+@contextmanager
+def in_a_container(top: Path, database: Path) -> Iterator[None]:
+    """A process with a root directory of its own that has the lock of a daemon."""
+    inner = top / "inner"
+    inner.mkdir()
+    database.touch()
+    ready, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        with database.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            os.chroot(inner)
+            os.write(writing, b".")
+            signal.pause()
+    try:
+        os.read(ready, 1)
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (ready, writing):
+            os.close(end)
 
 
 def put(path: Path, target: Path, way: str) -> None:
