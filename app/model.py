@@ -138,12 +138,61 @@ class Headroom:
     inodes_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The daemon that a survey heard: by what it is known again before it is told anything.
+
+    ``id`` is its own (``ID`` of ``/info``; several daemons of one machine can have the same), and
+    ``root`` its data root as it spells it. ``uid`` is the user of the process that listens, -1
+    where that is not known; ``pid`` that process, which a restart changes, 0 where it is not
+    visible from here (app/host/peer.py).
+    """
+
+    id: str
+    root: bytes
+    uid: int = -1
+    pid: int = field(default=0, compare=False)
+
+
 class ImageStore(str, Enum):
     """Which of Docker's two image stores a data root uses."""
 
     GRAPHDRIVER = "graphdriver"
     CONTAINERD = "containerd"
     UNDECIDED = "undecided"
+
+
+class Hold(str, Enum):
+    """Whose a part of a data root is, as far as that can be told.
+
+    ``FOREIGN``: who could have written the data root does not own that part. ``OTHERS``: another
+    data root shows the same directory, and its daemon works there. ``SHARED``: so do several, and
+    nobody knows which of them is in use.
+    """
+
+    OWN = "own"
+    FOREIGN = "foreign"
+    OTHERS = "others"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A directory right below a data root that is not plainly its own.
+
+    ``target`` is where it really lies if it is a symbolic link, else empty. ``rivals`` are the
+    other data roots that show the same directory.
+    """
+
+    path: bytes
+    target: bytes = b""
+    hold: Hold = Hold.OWN
+    rivals: tuple[bytes, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether what lies there is read: never through a link to what is somebody else's."""
+        return not (self.target and self.hold is Hold.FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +209,9 @@ class DataRoot:
     ``containerd`` is the root directory of the containerd that keeps layers for it, empty where
     there is none; it may lie inside ``path``, or be the same where no Docker uses it.
     ``namespace`` is the one in which that containerd keeps this engine's things.
+    ``strangers`` are the users other than root who could have written what it says
+    (:data:`app.host.authors.ANYBODY` for more of them); ``parts`` the directories right below it
+    that are not plainly its own.
     """
 
     path: bytes
@@ -171,6 +223,16 @@ class DataRoot:
     containerd: bytes = b""
     namespace: str = ""
     named: bool = False
+    strangers: frozenset[int] = frozenset()
+    parts: tuple[Part, ...] = ()
+
+    def speaks_for(self, uid: int) -> bool:
+        """Whether it is believed about a directory of this user: root's word is, and one's own."""
+        return all(it == uid for it in self.strangers)
+
+    def part(self, path: bytes) -> Part | None:
+        """The part that a path lies in; None for what is plainly this root's own."""
+        return next((it for it in self.parts if within(path, it.path)), None)
 
     @property
     def places(self) -> tuple[bytes, ...]:
@@ -237,7 +299,8 @@ class Container:
     """A container with the places that hold its data: its layers, its directory, its volumes.
 
     ``directory`` is empty, and ``volumes`` are not known, where no config of it could be read.
-    ``image_id`` is the digest of its image, "" where nobody names it.
+    ``image_id`` is the digest of its image, "" where nobody names it. ``created`` is when it was
+    created as the daemon spells it, "" where that was not heard.
     """
 
     owner: Owner
@@ -246,6 +309,7 @@ class Container:
     volumes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     image_id: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +345,9 @@ class CacheEntry:
 
     ``layer`` is the directory name of its snapshot, "" where nobody knows it. ``parents`` are the
     ids of the records that it is built on. ``alias_of`` is the record whose data this one shares.
-    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that.
+    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that and
+    ``created`` when it was created, as the engine spells it. ``blob`` is the digest of its data,
+    compressed, in the content store, "" where there is none.
     """
 
     owner: Owner
@@ -290,6 +356,20 @@ class CacheEntry:
     alias_of: str = ""
     listed: bool = False
     in_use: bool = False
+    created: str = ""
+    blob: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVolume:
+    """What the daemon says of a volume: its driver, where its data is, and its creation time.
+
+    ``created`` is as the daemon spells it; of a local volume it moves when its directory changes.
+    """
+
+    driver: str
+    mountpoint: bytes
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +377,8 @@ class Volume:
     """A volume directory; ``users`` are the containers, running or not, that mount it.
 
     ``backing`` says where the data really is when it is not in the directory itself (a volume
-    with mount options: NFS, a bind, tmpfs), else empty.
+    with mount options: NFS, a bind, tmpfs), else empty. ``listed`` is what the daemon says of the
+    volume of this name, None where it lists none (or was not heard).
     """
 
     owner: Owner
@@ -306,6 +387,7 @@ class Volume:
     users: tuple[Owner, ...] = ()
     backing: str = ""
     evidence: tuple[Evidence, ...] = ()
+    listed: ListedVolume | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +399,7 @@ class Store:
     the directories that metadata names although they are not there, by name, with what it says of
     them; they count nowhere else. ``points`` maps the mount points that whodiff itself sees to the
     layer that is mounted there. ``blobs`` are keyed by digest. ``witnesses`` says in words who
-    answered (``disk and engine``, ``disk alone: ...``).
+    answered (``disk and engine``, ``disk alone: ...``). ``daemon`` is who answered, if any.
     """
 
     root: DataRoot
@@ -333,3 +415,4 @@ class Store:
     blobs: dict[str, Blob] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     witnesses: str = ""
+    daemon: Daemon | None = None

@@ -11,10 +11,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.expected import seen
 from app.cleanup.in_use import hindering
+from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
-from app.cleanup.shell import only_while
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
+from app.cleanup.settings import read_settings
+from app.cleanup.shell import only_while, quoted
 from app.cleanup.world import (
     Doubt,
     World,
@@ -26,7 +29,7 @@ from app.cleanup.world import (
     refused,
     silent,
 )
-from app.model import Container, ImageInfo, Kind, Layer, Reference, Role
+from app.model import Container, ImageInfo, Kind, Layer, Owner, Reference, Role
 from app.stores.files import Damage, Folder
 from app.text import size
 
@@ -91,17 +94,15 @@ def _plan(
     )
     if why := next(_against(world, family), None):
         return refused(wish, title, *why, path=path, references=references, evidence=evidence)
-    total = world.frees(
-        [*(it.path for it in going), *world.links(it.id for it in going), *world.notes_on(going)]
-    )
+    total = world.frees([*_paths(world, going), *family.notes()])
     blocked = [it for it in references if it.kind is Kind.LAYER]
     typed = len(images) > 1 or bool(blocked)
     return Plan(
         wish,
         title,
         path=path,
-        steps=tuple(family.steps()),
-        # The engine's notes on the image itself go as well.
+        steps=tuple(family.steps(going)),
+        # The daemon's lists of names and the like may get smaller as well.
         frees=Frees(total.bytes, total.inodes, least=True),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
         word=_word(images, layer) if typed else "",
@@ -109,6 +110,7 @@ def _plan(
         references=references,
         evidence=evidence,
         filesystem=world.filesystem((place,) if place else ()),
+        kept=world.frees(_paths(world, family.cached(going))),
         takes=frozenset(
             {
                 *((Kind.IMAGE, id_) for id_ in family.gone),
@@ -118,6 +120,12 @@ def _plan(
     )
 
 
+def _paths(world: World, layers: Sequence[Layer]) -> list[bytes]:
+    """What lies on the disk of these layers."""
+    links = world.links(it.id for it in layers)
+    return [*(it.path for it in layers), *links, *world.notes_on(layers)]
+
+
 def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
     return word_of_layer(layer) if layer else word_of(images[0].owner.id)
 
@@ -125,9 +133,12 @@ def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
 def _against(world: World, family: _Family) -> Iterator[Doubt]:
     if users := family.users:
         words = listed([named(it.owner) for it in users])
-        yield f"in use: {words}", f"remove first, with `docker rm`: {words}"
+        yield f"in use: {words}", remove_first(world, [it.owner for it in users])
     if world.silence:
         yield silent(world, "images"), _START
+    if any(map(_references, family.images)):
+        # By its id an image is the same anywhere.
+        yield from world.passed_on
     for image in family.images:
         if not any(it.source.startswith("engine: ") for it in image.evidence):
             yield f"the engine does not know {named(image.owner)}", "restart the engine"
@@ -194,15 +205,28 @@ class _Family:
     def _used(self, image: ImageInfo) -> Iterable[Container]:
         return _users(self.world, [image])
 
-    def steps(self) -> Iterable[Step]:
-        """A call for each name; an id where there is none and it does not go by itself."""
+    def steps(self, going: Sequence[Layer]) -> Iterator[Step]:
+        """A call for each name; after the last one the layers that are ``going`` are gone."""
+        calls = list(self._calls())
+        for at, (image, name) in enumerate(calls):
+            # What containerd has it collects some seconds later.
+            paths = [it.path for it in going if not it.is_snapshot and at == len(calls) - 1]
+            yield Step(
+                Action.REMOVE_IMAGE,
+                self._command(image, name),
+                (name,),
+                expects=(Expected(Kind.IMAGE, name, image.owner.id),),
+                goes=seen(paths),
+            )
+
+    def _calls(self) -> Iterator[tuple[ImageInfo, str]]:
+        """Images and their names; an id where there is none and it does not go by itself."""
         for image in self.images:
             names = _references(image)
             if not names and self._children(image.owner.id):
                 continue
             for name in names or (image.owner.id,):
-                command = self._command(image, name)
-                yield Step(Action.REMOVE_IMAGE, command, (name,))
+                yield image, name
 
     def _command(self, image: ImageInfo, name: str) -> str:
         """By its id, which no other image ever has, where that takes exactly this one name.
@@ -216,6 +240,37 @@ class _Family:
             return world.docker("rmi", id_)
         shown = world.docker("image", "inspect", "--format", "{{.Id}}", name)
         return only_while(shown, id_, world.docker("rmi", name))
+
+    def notes(self) -> Iterator[bytes]:
+        """The daemon's own files on these images (moby image/fs.go Delete)."""
+        driver = self.world.store.root.driver or "overlay2"
+        for id_ in sorted(self.gone):
+            kind, _, digest = id_.partition(":")
+            for part in ("content", "metadata"):
+                path = self.world.path("image", driver, "imagedb", part, kind, digest)
+                if os.path.lexists(path):
+                    yield path
+
+    def records(self, going: Sequence[Layer]) -> tuple[Owner, ...]:
+        """The build-cache records that keep layers which would go otherwise."""
+        gone = {it.id for it in going}
+        layers = {it.id: it for image in self.images for it in self.world.layers(image.layers)}
+        staying = [it for id_, it in layers.items() if id_ not in gone]
+        ids = {it.id for layer in staying for it in layer.owners if it.kind is Kind.BUILD_CACHE}
+        ids |= {it.id for it in of_layers(staying, (Kind.BUILD_CACHE,))}
+        return tuple(it.owner for it in self.world.store.cache if it.owner.id in ids)
+
+    def cached(self, going: Sequence[Layer]) -> tuple[Layer, ...]:
+        """The layers that the build cache alone keeps."""
+        keys = {(Kind.IMAGE, id_) for id_ in self.gone}
+        keys |= {(Kind.BUILD_CACHE, it.id) for it in self.records(going)}
+        gone = {it.id for it in going}
+        layers = {name for image in self.images for name in image.layers}
+        return tuple(
+            it
+            for it in held_only_by(self.world.store, keys)
+            if it.id in layers and it.id not in gone
+        )
 
     def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
         """Containers first, for they would have to go; then what keeps layers of theirs."""
@@ -252,16 +307,33 @@ class _Family:
         stays = len(total - {it.id for it in going})
         if stays:
             yield f"{stays} of {len(total)} layers stay, for something else holds them too"
+        yield from self._of_cache(going)
         yield from self._of_blobs()
         yield from collected(going)
         yield "it must be pulled, loaded or built again to be used again"
 
+    def _of_cache(self, going: Sequence[Layer]) -> Iterator[str]:
+        """Which records would have to go too, and by which plan."""
+        cached = self.cached(going)
+        if not cached:
+            return
+        records = listed([it.name or it.id for it in self.records(going)])
+        lowest = min(cached, key=lambda it: len(it.parents))
+        path = quoted(lowest.path)
+        yield (
+            f"the build cache alone keeps {len(cached)} layers then: to have their space as well, "
+            f"`whodiff plan {path}` afterwards, which prunes {records}"
+        )
+
     def _of_blobs(self) -> Iterator[str]:
         """What only these images have in the content store; a build or a lease may keep it."""
+        cached = {it.blob for it in self.world.store.cache}
         blobs = [
             blob.usage.bytes
             for blob in self.world.store.blobs.values()
-            if blob.owners and all(not it.namespace and it.id in self.gone for it in blob.owners)
+            if blob.owners
+            and blob.digest not in cached
+            and all(not it.namespace and it.id in self.gone for it in blob.owners)
         ]
         if blobs:
             yield (
@@ -288,7 +360,10 @@ def _images(world: World) -> Mapping[str, ImageInfo]:
 def _users(
     world: World, images: Sequence[ImageInfo], layer: Layer | None = None
 ) -> Iterator[Container]:
-    """Containers, running or not, of these images, or standing on their top layers or ``layer``."""
+    """Containers, running or not, of these images, that mount one of them, or stand on a layer.
+
+    That is the top layer of any of the images, or ``layer``.
+    """
     ids = {image.owner.id for image in images}
     tops = {image.layers[-1] for image in images if image.layers} - {""}
     standing = {
@@ -300,7 +375,8 @@ def _users(
     for container in world.store.containers:
         if container.owner.namespace:
             continue
-        if container.image_id in ids or container.owner.id in standing:
+        uses = {container.image_id, *read_settings(container).images}
+        if uses & ids or container.owner.id in standing:
             yield container
 
 

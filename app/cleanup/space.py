@@ -22,3 +22,11 @@ def space_of(path: bytes) -> Space | None:
         inodes_free=found.f_favail,
         inodes_total=found.f_files,
     )
+
+
+def is_read_only(path: bytes) -> bool:
+    """Whether nothing can be removed there: its mount or its filesystem is read-only."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except (OSError, ValueError):
+        return False

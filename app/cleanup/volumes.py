@@ -6,8 +6,10 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+from app.cleanup.expected import same_root, seen
 from app.cleanup.in_use import look_elsewhere
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.makers import remove_first
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import quoted
 from app.cleanup.world import Doubt, World, listed, named, refused, silent
@@ -19,6 +21,8 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 #: moby volume/service/service.go Create: stringid.GenerateRandomID.
 _CHOSEN = re.compile(r"[0-9a-f]{64}")
 _UNKNOWN = "not known"
+#: Where a local volume has its data (moby volume/local/local.go volumeDataPathName).
+_DATA = b"_data"
 
 
 def find_volume(world: World, name: str) -> Volume | None:
@@ -30,7 +34,8 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
     """Remove the volume with this name through the engine."""
     volume = find_volume(world, name)
     if volume is None:
-        return refused(wish, f"volume {name}", "there is no such volume (any more)")
+        gone = "there is no such volume (any more)", ""
+        return refused(wish, f"volume {name}", *next(_outside(world, name), gone))
     references = tuple(_references(world, volume))
     if why := next(_against(world, volume, references), None):
         return refused(
@@ -41,14 +46,19 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
             references=references,
             evidence=volume.evidence,
         )
-    step = Step(Action.REMOVE_VOLUME, _command(world, volume), (name,))
-    frees = Frees() if volume.backing else world.frees([volume.path])
+    step = Step(
+        Action.REMOVE_VOLUME,
+        _command(world, volume),
+        (name,),
+        expects=(expected_volume(volume),),
+        goes=seen([volume.path]),
+    )
     return Plan(
         wish,
         _title(volume),
         path=volume.path,
         steps=(step,),
-        frees=frees,
+        frees=Frees(least=True) if volume.backing else world.frees([volume.path]),
         confirmation=Confirmation.PLAIN if volume.anonymous else Confirmation.TYPED,
         word="" if volume.anonymous else name[:12],
         consequences=tuple(_consequences(volume)),
@@ -62,6 +72,21 @@ def _command(world: World, volume: Volume) -> str:
     """By its name, if the daemon chose that itself: any other can be given again meanwhile."""
     name = volume.owner.id
     return world.docker("volume", "rm", name) if _CHOSEN.fullmatch(name) else ""
+
+
+def expected_volume(volume: Volume, *, in_use: bool = False) -> Expected:
+    """The volume as it is now.
+
+    Of one in use the creation time says nothing: it moves with what is written.
+    """
+    listed = volume.listed
+    return Expected(
+        Kind.VOLUME,
+        volume.owner.id,
+        created=listed.created if listed and not in_use else "",
+        path=listed.mountpoint if listed else b"",
+        places=seen([volume.path, os.path.join(volume.path, _DATA)]),
+    )
 
 
 def plan_inside(wish: Wish, world: World, name: str) -> Plan:
@@ -88,7 +113,8 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
     users = [it for it in references if it.kind is Kind.CONTAINER]
     if users:
         words = listed([f"container {it.name or it.id[:12]}" for it in users])
-        yield f"in use by {words}", f"remove first, with `docker rm`: {words}"
+        owners = [Owner(it.kind, it.id, it.name) for it in users]
+        yield f"in use by {words}", remove_first(world, owners)
     if mounts := [it for it in references if it.kind is Kind.MOUNT]:
         yield (
             f"it is mounted now at {mounts[0].id}",
@@ -100,10 +126,63 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
+    yield from _outside(world, volume.owner.id)
+    yield from world.passed_on
+    yield from _unlisted(world, volume)
     if volume.backing.startswith(_UNKNOWN):
         yield f"where its data is, is {volume.backing}", "look at its opts.json"
     if not _NAME.fullmatch(volume.owner.id):
         yield "the engine takes no such name for a volume", "look who made this directory"
+
+
+def _unlisted(world: World, volume: Volume) -> Iterator[Doubt]:
+    """By this name the daemon would remove nothing, or something else."""
+    listed, name = volume.listed, volume.owner.id
+    if listed is None:
+        yield (
+            f"the daemon does not list a volume {name}: somebody made the directory by hand, or "
+            "the daemon lost its notes",
+            f"`{world.docker('volume', 'create', name)}` makes a volume of it with all its data, "
+            "then ask again",
+        )
+        return
+    if listed.driver != "local":
+        yield (
+            f"the daemon's volume {name} belongs to driver {listed.driver or 'unknown'} and is "
+            "something else than this directory",
+            "look with `docker volume inspect` where it is",
+        )
+    elif os.path.normpath(listed.mountpoint) != os.path.join(volume.path, _DATA) and not same_root(
+        os.path.dirname(listed.mountpoint), volume.path
+    ):
+        where = os.fsdecode(listed.mountpoint)
+        yield (
+            f"the daemon's volume {name} is at {where}, not in this directory",
+            "look with `docker volume inspect` at it",
+        )
+
+
+def _outside(world: World, name: str) -> Iterator[Doubt]:
+    """A link on the way to its data: the daemon removes that from where it really is, if at all.
+
+    moby volume/local/local.go Remove: "unable to remove a directory outside of the local volume
+    root"; and through a link to another volume it would remove that one's data.
+    """
+    home = world.path("volumes")
+    if os.path.islink(home):
+        shown, there = quoted(home), quoted(os.path.realpath(home))
+        yield (
+            f"{os.fsdecode(home)} is a symbolic link, and Docker removes no volume through one",
+            f"stop Docker and put a mount in its place: rm {shown} && mkdir -m 701 {shown} && "
+            f"mount --bind {there} {shown}; then ask again",
+        )
+    for path in (world.path("volumes", name), world.path("volumes", name, "_data")):
+        if os.path.islink(path):
+            yield (
+                f"{os.fsdecode(path)} is a symbolic link, and Docker removes no volume through one",
+                f"remove the link alone (rm {quoted(path)}): what it leads to stays, and then "
+                "Docker can remove the volume",
+            )
 
 
 def unknown_users(world: World) -> str:
@@ -178,7 +257,7 @@ def _consequences(volume: Volume) -> Iterator[str]:
     if volume.backing:
         yield (
             f"its data is elsewhere ({volume.backing}) and stays there; only the engine's entry "
-            "goes, so it frees nothing here"
+            "goes, which frees next to nothing here"
         )
     else:
         yield "all data in it is lost for good"

@@ -11,6 +11,7 @@ from app.cleanup import measure as measuring
 from app.cleanup.measure import Measure
 from app.cleanup.plan import Frees, Plan, Wish
 from app.cleanup.shell import docker
+from app.host.holding import called, holds_below
 from app.host.namespaces import Listed, Tables, listed_mounts, read_tables
 from app.host.open_files import OpenFiles, read_open_files
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
@@ -71,6 +72,28 @@ class World:
         said = (it for it in self.store.problems if it.source.startswith("engine: "))
         # Volumes are no layers.
         return next((it.sentence for it in said if it.source != "engine: /volumes"), "")
+
+    @cached_property
+    def passed_on(self) -> Iterable[Doubt]:
+        """Where another process than the daemon listens, an order by a name could go astray.
+
+        It can pass every request on to another daemon, and Docker's API has no way to say which
+        one is meant. What the daemon of this data root is, its open files below the root show; a
+        socket that systemd made for it (process 1) has no other end than the daemon's.
+        """
+        daemon = self.store.daemon
+        if daemon is None or daemon.pid <= 1:
+            return ()
+        if holds_below(daemon.pid, self.store.root.path, self.proc) is not False:
+            return ()
+        who = called(daemon.pid, self.proc)
+        return (
+            (
+                f"{self.store.root.engine_url} is not the daemon's own socket but that of process "
+                f"{daemon.pid} ({who}), which may pass the order on to another daemon",
+                "name the daemon's own socket with --host",
+            ),
+        )
 
     def docker(self, *words: str) -> str:
         """The same call as one would type it."""
@@ -235,6 +258,14 @@ class World:
             path = os.path.join(self.path("overlay2", "l"), token.encode())
             if name in wanted and os.path.islink(path):
                 yield path
+
+    def known_as(self, layer: Layer) -> Iterator[bytes]:
+        """Parts of paths, with slashes around them, by which a mount would name this layer."""
+        names = layer.path.rstrip(b"/").split(b"/")
+        # A snapshot's number says nothing without the directory above it.
+        yield b"/%b/" % b"/".join(names[-2:] if layer.is_snapshot else names[-1:])
+        for link in self.links([layer.id]):
+            yield b"/%b/" % os.path.basename(link)
 
     def notes_on(self, layers: Iterable[Layer]) -> Iterator[bytes]:
         """The directories in layerdb that go with these layers: the evidence names them."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from app.host.namespaces import Tables, read_tables, unescape
 from app.model import Problem, within
 
+_ELSEWHERE = ("nfs", "cifs", "smb", "fuse", "afs", "ceph", "gfs", "ocfs2", "lustre", "glusterfs")
 _LIST_OPTIONS = (b"lowerdir",)
 #: With these, what lies in a layer may be seen with other times than its own.
 _OTHERWISE = (b"datadir+", b"metacopy=on")
@@ -158,6 +159,15 @@ def holding(path: bytes, mounts: Iterable[Mount]) -> Mount | None:
         if within(path, mount.point) and (not found or len(mount.point) >= len(found.point)):
             found = mount
     return found
+
+
+def is_served_elsewhere(mount: Mount) -> bool:
+    """Whether other machines, or a program, may change unseen what lies on it.
+
+    Then no process here need be the one that uses it: a daemon may work on it on another host, or
+    on the directory that such a mount only passes on (fuse(4)).
+    """
+    return mount.fstype.startswith(_ELSEWHERE)
 
 
 def spellings(path: bytes, ours: Iterable[Mount], theirs: Iterable[Mount]) -> tuple[bytes, ...]:
