@@ -293,7 +293,14 @@ def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:
             f"the daemon at {engine.url} calls {os.fsdecode(path)} its data root, but Docker has "
             "nothing there: it is not believed; name the data root with --data-root."
         )
-    return DataRoot(path, engine.driver, engine.image_store, "", engine_url=engine.url)
+    return DataRoot(
+        path,
+        engine.driver,
+        engine.image_store,
+        "",
+        engine_url=engine.url,
+        engine_version=engine.version,
+    )
 
 
 def _unserved(path: bytes) -> DataRoot:
