@@ -291,7 +291,14 @@ def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:
         return None
     if not may_be_live(path):
         raise no_root(path)
-    return DataRoot(path, engine.driver, engine.image_store, "", engine_url=engine.url)
+    return DataRoot(
+        path,
+        engine.driver,
+        engine.image_store,
+        "",
+        engine_url=engine.url,
+        engine_version=engine.version,
+    )
 
 
 def _unserved(path: bytes) -> DataRoot:
