@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,10 +11,11 @@ from functools import cached_property
 from app.cleanup import measure as measuring
 from app.cleanup.measure import Measure
 from app.cleanup.plan import Frees, Plan, Wish
-from app.cleanup.shell import docker
+from app.cleanup.shell import docker, quoted
 from app.host.holding import called, holds_below
 from app.host.namespaces import Listed, Tables, listed_mounts, read_tables
 from app.host.open_files import OpenFiles, read_open_files
+from app.host.pinned import first_pinned
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Host, Worker, serving
 from app.stores.live import Live, Use, find_live
@@ -36,6 +38,8 @@ _BLIND: Doubt = (
     "from here",
     "run whodiff on the host itself, or in a container with --privileged --pid=host",
 )
+#: Seconds for a search of what cannot be removed.
+_SEARCH = 2.0
 #: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
 _GOING_ON = "going on with the disk alone"
 
@@ -297,6 +301,22 @@ def _read(path: bytes) -> bytes:
         return b""
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
+
+
+def pinned(paths: Iterable[bytes]) -> Iterator[Doubt]:
+    """What nobody can remove: the daemon would stop at it, with the rest removed already.
+
+    It is looked for within two seconds in all; that nothing was found proves nothing.
+    """
+    end = time.monotonic() + _SEARCH
+    for path in paths:
+        found, letter = first_pinned(path, max(0.0, end - time.monotonic()))
+        if found:
+            what = "immutable" if letter == "i" else "append-only"
+            yield (
+                f"{os.fsdecode(found)} is {what}, and nobody can remove it so",
+                f"take the attribute away: chattr -{letter} -- {quoted(found)}; then ask again",
+            )
 
 
 def _is_inside(mount: Mount, layer: Layer) -> bool:
