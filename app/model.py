@@ -138,6 +138,22 @@ class Headroom:
     inodes_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The daemon that a survey heard: by what it is known again before it is told anything.
+
+    ``id`` is its own (``ID`` of ``/info``; several daemons of one machine can have the same), and
+    ``root`` its data root as it spells it. ``uid`` is the user of the process that listens, -1
+    where that is not known; ``pid`` that process, which a restart changes, 0 where it is not
+    visible from here (app/host/peer.py).
+    """
+
+    id: str
+    root: bytes
+    uid: int = -1
+    pid: int = field(default=0, compare=False)
+
+
 class ImageStore(str, Enum):
     """Which of Docker's two image stores a data root uses."""
 
@@ -186,7 +202,8 @@ class DataRoot:
     ``driver`` is the directory name of the graph driver (``overlay2``), or ``overlayfs`` and the
     like where the containerd image store is in use. ``image_store`` is the one that the engine
     uses now; where both left data and nobody can tell, it is ``UNDECIDED``. ``found_by`` says in
-    words how the root was found. ``engine_url`` is set when a live engine serves this root.
+    words how the root was found. ``engine_url`` is set when a live engine serves this root,
+    ``engine_version`` is that one's own word (``20.10.24+dfsg1``).
     ``nested`` are userns-remapped roots (``<uid>.<gid>``) below it, each a DataRoot of its own.
     ``named`` is true where the user named it, or the one that it lies below: then it may be a copy,
     or another machine's, and what this machine runs proves nothing about it.
@@ -203,6 +220,7 @@ class DataRoot:
     image_store: ImageStore
     found_by: str
     engine_url: str = ""
+    engine_version: str = ""
     nested: tuple[bytes, ...] = ()
     containerd: bytes = b""
     namespace: str = ""
@@ -283,7 +301,8 @@ class Container:
     """A container with the places that hold its data: its layers, its directory, its volumes.
 
     ``directory`` is empty, and ``volumes`` are not known, where no config of it could be read.
-    ``image_id`` is the digest of its image, "" where nobody names it.
+    ``image_id`` is the digest of its image, "" where nobody names it. ``created`` is when it was
+    created as the daemon spells it, "" where that was not heard.
     """
 
     owner: Owner
@@ -292,6 +311,7 @@ class Container:
     volumes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     image_id: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +347,9 @@ class CacheEntry:
 
     ``layer`` is the directory name of its snapshot, "" where nobody knows it. ``parents`` are the
     ids of the records that it is built on. ``alias_of`` is the record whose data this one shares.
-    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that. ``blob``
-    is the digest of its data, compressed, in the content store, "" where there is none.
+    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that and
+    ``created`` when it was created, as the engine spells it. ``blob`` is the digest of its data,
+    compressed, in the content store, "" where there is none.
     """
 
     owner: Owner
@@ -337,7 +358,20 @@ class CacheEntry:
     alias_of: str = ""
     listed: bool = False
     in_use: bool = False
+    created: str = ""
     blob: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVolume:
+    """What the daemon says of a volume: its driver, where its data is, and its creation time.
+
+    ``created`` is as the daemon spells it; of a local volume it moves when its directory changes.
+    """
+
+    driver: str
+    mountpoint: bytes
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +379,8 @@ class Volume:
     """A volume directory; ``users`` are the containers, running or not, that mount it.
 
     ``backing`` says where the data really is when it is not in the directory itself (a volume
-    with mount options: NFS, a bind, tmpfs), else empty.
+    with mount options: NFS, a bind, tmpfs), else empty. ``listed`` is what the daemon says of the
+    volume of this name, None where it lists none (or was not heard).
     """
 
     owner: Owner
@@ -354,6 +389,7 @@ class Volume:
     users: tuple[Owner, ...] = ()
     backing: str = ""
     evidence: tuple[Evidence, ...] = ()
+    listed: ListedVolume | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +401,7 @@ class Store:
     the directories that metadata names although they are not there, by name, with what it says of
     them; they count nowhere else. ``points`` maps the mount points that whodiff itself sees to the
     layer that is mounted there. ``blobs`` are keyed by digest. ``witnesses`` says in words who
-    answered (``disk and engine``, ``disk alone: ...``).
+    answered (``disk and engine``, ``disk alone: ...``). ``daemon`` is who answered, if any.
     """
 
     root: DataRoot
@@ -381,3 +417,4 @@ class Store:
     blobs: dict[str, Blob] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     witnesses: str = ""
+    daemon: Daemon | None = None

@@ -11,9 +11,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.expected import seen
+from app.cleanup.in_use import hindering
 from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import only_while, quoted
 from app.cleanup.world import (
@@ -24,6 +26,7 @@ from app.cleanup.world import (
     listed,
     named,
     of_layers,
+    pinned,
     refused,
     silent,
 )
@@ -90,7 +93,7 @@ def _plan(
         *(layer.evidence if layer else ()),
         *(it for image in images for it in image.evidence if not layer),
     )
-    if why := next(_against(world, family), None):
+    if why := next(_against(world, family, going), None):
         return refused(wish, title, *why, path=path, references=references, evidence=evidence)
     total = world.frees([*_paths(world, going), *family.notes()])
     blocked = [it for it in references if it.kind is Kind.LAYER]
@@ -99,7 +102,7 @@ def _plan(
         wish,
         title,
         path=path,
-        steps=tuple(family.steps()),
+        steps=tuple(family.steps(going)),
         # The daemon's lists of names and the like may get smaller as well.
         frees=Frees(total.bytes, total.inodes, least=True),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
@@ -128,12 +131,15 @@ def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
     return word_of_layer(layer) if layer else word_of(images[0].owner.id)
 
 
-def _against(world: World, family: _Family) -> Iterator[Doubt]:
+def _against(world: World, family: _Family, going: Sequence[Layer]) -> Iterator[Doubt]:
     if users := family.users:
         words = listed([named(it.owner) for it in users])
         yield f"in use: {words}", remove_first(world, [it.owner for it in users])
     if world.silence:
         yield silent(world, "images"), _START
+    if any(map(_references, family.images)):
+        # By its id an image is the same anywhere.
+        yield from world.passed_on
     for image in family.images:
         if not any(it.source.startswith("engine: ") for it in image.evidence):
             yield f"the engine does not know {named(image.owner)}", "restart the engine"
@@ -145,7 +151,8 @@ def _against(world: World, family: _Family) -> Iterator[Doubt]:
         words = f"{listed([named(it.owner) for it in family.built])} were built from it"
         yield words, "remove those first; the engine then removes it by itself"
     for image in family.images:
-        yield from world.mounted_inside(world.layers(image.layers))
+        yield from hindering(world, world.layers(image.layers))
+    yield from pinned(it.path for it in going)
 
 
 class _Family:
@@ -200,15 +207,28 @@ class _Family:
     def _used(self, image: ImageInfo) -> Iterable[Container]:
         return _users(self.world, [image])
 
-    def steps(self) -> Iterable[Step]:
-        """A call for each name; an id where there is none and it does not go by itself."""
+    def steps(self, going: Sequence[Layer]) -> Iterator[Step]:
+        """A call for each name; after the last one the layers that are ``going`` are gone."""
+        calls = list(self._calls())
+        for at, (image, name) in enumerate(calls):
+            # What containerd has it collects some seconds later.
+            paths = [it.path for it in going if not it.is_snapshot and at == len(calls) - 1]
+            yield Step(
+                Action.REMOVE_IMAGE,
+                self._command(image, name),
+                (name,),
+                expects=(Expected(Kind.IMAGE, name, image.owner.id),),
+                goes=seen(paths),
+            )
+
+    def _calls(self) -> Iterator[tuple[ImageInfo, str]]:
+        """Images and their names; an id where there is none and it does not go by itself."""
         for image in self.images:
             names = _references(image)
             if not names and self._children(image.owner.id):
                 continue
             for name in names or (image.owner.id,):
-                command = self._command(image, name)
-                yield Step(Action.REMOVE_IMAGE, command, (name,))
+                yield image, name
 
     def _command(self, image: ImageInfo, name: str) -> str:
         """By its id, which no other image ever has, where that takes exactly this one name.

@@ -16,6 +16,7 @@ from app.cleanup.cache import plan_cache
 from app.cleanup.containers import plan_container
 from app.cleanup.files import plan_file
 from app.cleanup.images import plan_image, plan_image_layer
+from app.cleanup.in_use import mount_doubts
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
@@ -76,7 +77,8 @@ def make_plan(
         return refused(wish, title, f"there is no data root {os.fsdecode(wish.root)} (any more)")
     world = World(store, measure, time.time() if now is None else now, proc)
     try:
-        return _writable(unless_barred(_plan(wish, world), world))
+        plan = _writable(unless_barred(_plan(wish, world), world))
+        return replace(plan, daemon=store.daemon)
     except Unreachable as unreachable:
         return refused(wish, title, f"it {unreachable}", unreachable.instead)
     except OSError as error:
@@ -286,11 +288,14 @@ def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:
         case Role.UNREFERENCED if not layer.is_snapshot:
             return plan_unreferenced(wish, world, layer)
     note = f": {layer.note}" if layer.note else ""
+    instead = _INSTEAD.get(layer.role, "see what `whodiff which` says of it")
+    if layer.role is Role.UNKNOWN and (mounted := next(mount_doubts(world, layer), None)):
+        note, instead = f"{note}; {mounted[0]}", mounted[1]
     return refused(
         wish,
         f"layer {layer.id}",
         f"it is {layer.role.value}{note}",
-        _INSTEAD.get(layer.role, "see what `whodiff which` says of it"),
+        instead,
         path=layer.path,
         references=layer.references,
         evidence=layer.evidence,

@@ -65,7 +65,19 @@ def with_standing(root: DataRoot, around: Surroundings) -> DataRoot:
     strangers = strangers_of(root.path) | (_authors(root.containerd, _THEIR_NAMES) - {0})
     judged = replace(root, strangers=strangers)
     parts = [part for place in root.places for part in _parts(judged, place, around)]
-    return replace(judged, parts=(*parts, *_led_to(root)))
+    return replace(judged, parts=(*parts, *_led_to(root), *_replaced(root, around)))
+
+
+def _replaced(root: DataRoot, around: Surroundings) -> Iterator[Part]:
+    """Directories with names, deeper in the root, in whose place a link or a mount lies.
+
+    Docker makes plain ones. Another root's names say nothing of the layers that are here.
+    """
+    points = {it.point for it in around.mounts}
+    for name in _NAMES:
+        path = os.path.join(root.path, name)
+        if b"/" in name and (os.path.islink(path) or path in points):
+            yield Part(path, os.path.realpath(path) if os.path.islink(path) else b"", Hold.SHARED)
 
 
 def _led_to(root: DataRoot) -> Iterator[Part]:
@@ -139,6 +151,12 @@ def _part(root: DataRoot, place: bytes, name: bytes, around: Surroundings) -> Pa
     return part
 
 
+def root_around(directory: bytes) -> bytes:
+    """The data root that this directory is a part of by where it lies, b"" without one."""
+    above, name = os.path.split(directory)
+    return above if name in _SHARED and names_things(above, name) else b""
+
+
 def _rivals(
     place: bytes, name: bytes, about: os.stat_result, around: Surroundings
 ) -> Iterator[bytes]:
@@ -148,7 +166,7 @@ def _rivals(
     others = (real, *_elsewhere(path, about, around), *_elsewhere(real, about, around))
     beside = (os.path.dirname(it) for it in others if os.path.basename(it) == name)
     for root in dict.fromkeys((*around.known, *beside)):
-        if _same(root, place) or not _shows(root, name, about) or not _names_things(root, name):
+        if _same(root, place) or not _shows(root, name, about) or not names_things(root, name):
             continue
         if all(it == about.st_uid for it in strangers_of(root)):
             yield root
@@ -179,7 +197,7 @@ def _same(one: bytes, other: bytes) -> bool:
         return False
 
 
-def _names_things(root: bytes, name: bytes) -> bool:
+def names_things(root: bytes, name: bytes) -> bool:
     """Whether it is a root that says whose things are: a disk with bare layers on it is none."""
     if name.startswith(PREFIX.encode()):
         return os.path.isdir(os.path.join(root, b"io.containerd.metadata.v1.bolt"))
@@ -218,7 +236,7 @@ def problems_of(root: DataRoot) -> Iterator[Problem]:
     """
     for part in root.parts:
         if part.target or part.hold is not Hold.OWN:
-            naming = os.path.basename(part.path) in _NAMING
+            naming = os.path.relpath(part.path, root.path).split(b"/")[0] in _NAMING
             yield _problem(part, hides=naming and part.hold is not Hold.OWN)
 
 
@@ -239,20 +257,24 @@ def _words(part: Part) -> str:
     link = f"is a symbolic link to {os.fsdecode(part.target)}" if part.target else ""
     same = f"shows the same directory as {shown}" if shown else ""
     what = ", and ".join(it for it in (link, same) if it) or "is mounted from elsewhere"
+    return what + _meaning(part)
+
+
+def _meaning(part: Part) -> str:
+    """What follows from it."""
     match part.hold:
-        case Hold.FOREIGN if not part.readable:
-            return f"{what}; it does not belong to who owns this data root, so it is not read"
         case Hold.FOREIGN:
-            return (
-                f"{what}; it does not belong to who owns this data root, which says nothing of it"
-            )
+            says = "which says nothing of it" if part.readable else "so it is not read"
+            return f"; it does not belong to who owns this data root, {says}"
         case Hold.OTHERS:
-            return f"{what}, where Docker works: look at it there; nothing is removed from here"
-        case Hold.SHARED:
+            return ", where Docker works: look at it there; nothing is removed from here"
+        case Hold.SHARED if part.rivals:
             return (
-                f"{what}, and nobody can tell which of them is in use: what no metadata names is "
-                "unknown, and nothing is removed without Docker"
+                ", and nobody can tell which of them is in use: what no metadata names is unknown, "
+                "and nothing is removed without Docker"
             )
-    if not part.target:
-        return f"{what}; Docker works here, so it is this one's"
-    return f"{what}: what lies there is shown, and nothing is removed there without Docker"
+        case Hold.SHARED:
+            return ", so it may be somebody else's: what no metadata names is unknown"
+    if part.target:
+        return ": what lies there is shown, and nothing is removed there without Docker"
+    return "; Docker works here, so it is this one's"

@@ -262,6 +262,24 @@ def test_another_mount_is_no_reason_to_stop(root: bytes, changes: MountChanges) 
         assert erase_layer(there, link, Progress(), around).complete
 
 
+def test_a_mount_that_was_there_before_is_no_reason(root: bytes) -> None:
+    """The plan has looked at it; what cannot be told of it now is no news."""
+    there, link = orphan(root)
+    step = Step(Action.ERASE_LAYER, place=there, link=link, known_as=(b"/" + ORPHAN + b"/",))
+    for name in (b"/other", b"/another", b"/at"):
+        os.mkdir(root + name)
+    options = b"lowerdir=%b/other:%b/another" % (root, root)
+    with mounted("-t", "overlay", "overlay", "-o", options, root + b"/at") as done:
+        assert done
+        os.rename(root + b"/other", root + b"/elsewhere")
+        changes = MountChanges()
+        try:
+            around = Surroundings(in_use=lambda target: changes.in_use(step, target))
+            assert erase_layer(there, link, Progress(), around).complete
+        finally:
+            changes.close()
+
+
 def test_what_is_mounted_in_it_meanwhile_ends_it(root: bytes, changes: MountChanges) -> None:
     for number in range(200):
         put(root + b"/layer/diff/top/%d/file" % number)

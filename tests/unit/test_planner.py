@@ -20,7 +20,7 @@ from app.demo.ids import hex_id, link_token
 from app.demo.images import add_layer
 from app.demo.layout import add_directory, add_link
 from app.demo.volumes import add_volume
-from app.model import Kind, Layer, Owner, Problem, Reference, Role, Store
+from app.model import Kind, Layer, ListedVolume, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Worker
 from app.stores.request import Request, Survey
 from tests.unit.proc_stub import bind, make_proc, overlay
@@ -198,7 +198,11 @@ def test_the_orphan_stays_while_it_is_mounted(root: SmallRoot, how: str) -> None
 def test_the_orphan_stays_while_it_is_open_or_the_engine_works(
     root: SmallRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = plan(root, root.orphan.path, opened=(f"/seen/{root.orphan.name}/diff/a",))
+    file = root.orphan.diff / "a"
+    put_text(file, "x")
+    set_age(root.orphan.path, 30 * DAY)
+    set_age(root.orphan.diff, 30 * DAY)
+    held = plan(root, root.orphan.path, opened=(str(file),))
     assert "has open" in held.refused_because
     monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [Worker(4711)])
     assert "process 4711" in plan(root, root.orphan.path).refused_because
@@ -237,6 +241,7 @@ def test_the_orphan_stays_while_something_is_loaded(root: SmallRoot) -> None:
 
 def test_a_download_that_is_under_way_keeps_every_orphan(root: SmallRoot) -> None:
     pulled = root.path / "tmp/GetImageBlob1"
+    put_text(pulled, "x")
     answer = plan(root, root.orphan.path, opened=(str(pulled),))
     assert "under way" in answer.refused_because
 
@@ -477,6 +482,11 @@ def test_a_log_that_is_something_else_stays(root: SmallRoot) -> None:
 # --- volumes, images and the engine ---------------------------------------------------------------
 
 
+def listed_volume(path: bytes) -> ListedVolume:
+    """As an engine lists it."""
+    return ListedVolume("local", os.path.join(path, b"_data"), "2026-01-01T00:00:00Z")
+
+
 def heard(root: SmallRoot) -> Survey:
     """The same root as if an engine had agreed to all of it."""
     (store,) = survey_of(root).stores
@@ -496,6 +506,7 @@ def heard(root: SmallRoot) -> Survey:
                 containers=containers,
                 images=images,
                 cache=tuple(replace(it, listed=True) for it in store.cache),
+                volumes=tuple(replace(it, listed=listed_volume(it.path)) for it in store.volumes),
             ),
         ),
         (),
