@@ -9,7 +9,6 @@ engine is asked again, in a new conversation, whether the thing is still there.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from app.host import looks
 from app.stores.engine_shapes import ShapeError, cache_from, mapping, words
 from app.stores.engine_talk import CallError, EngineError, Talk, open_talk
 
@@ -271,6 +271,6 @@ def _begin(what: str) -> str:
 def same_root(one: bytes, other: bytes) -> bool:
     """Whether two paths are one data root."""
     try:
-        return os.path.samefile(one, other)
+        return looks.samefile(one, other)
     except OSError:
-        return os.path.realpath(one) == os.path.realpath(other)
+        return looks.realpath(one) == looks.realpath(other)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from app.cleanup.plan import Place
 from app.cleanup.reach import open_base, path_of
+from app.host import looks
 from app.host.identity import identity_of
 from app.scan.descent import open_fenced
 from app.stores.mounts import read_own
@@ -123,9 +124,9 @@ def based(root: bytes, names: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
     """
     first = os.path.join(root, names[0]) if names else root
     if len(names) > 1 and _set_apart(first):
-        return os.path.realpath(first), names[1:]
+        return looks.realpath(first), names[1:]
     return root, names
 
 
 def _set_apart(directory: bytes) -> bool:
-    return os.path.islink(directory) or any(it.point == directory for it in read_own())
+    return looks.islink(directory) or any(it.point == directory for it in read_own())

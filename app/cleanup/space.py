@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from app.cleanup.outcome import Space
+from app.host import looks
 
 
 def space_of(path: bytes) -> Space | None:
@@ -13,7 +12,7 @@ def space_of(path: bytes) -> Space | None:
     Source: statvfs(3). Free is what an ordinary process may take (``f_bavail``, ``f_favail``).
     """
     try:
-        found = os.statvfs(path)
+        found = looks.statvfs(path)
     except (OSError, ValueError):
         return None
     return Space(

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.world import Doubt, World, listed, named, refused, silent
+from app.host import looks
 from app.model import Kind, Owner, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
@@ -107,7 +108,7 @@ def unknown_users(world: World) -> str:
         if container.directory:
             unread = not read_settings(container).known
         else:
-            unread = engines or os.path.lexists(directory)
+            unread = engines or looks.lexists(directory)
         if unread:
             return f"the settings of {named(container.owner)} could not be read"
     return ""
