@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from app.cleanup import shell
 from app.cleanup.plan import Confirmation, Plan
 from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow
 from app.model import (
@@ -157,6 +158,8 @@ def plans(paper: Paper, answers: Sequence[tuple[bytes, Plan]]) -> None:
         for command in it.commands:
             # Whole, to be copied.
             paper.fact("command", command)
+        if it.steps and not it.commands:
+            paper.facts("command", [shell.NONE])
         paper.facts("references", [_reference_line(paper, one) for one in it.references])
         root = os.fsdecode(it.wish.root).rstrip("/") + "/"
         proofs = [f"{one.source.removeprefix(root)}: {one.says}" for one in it.evidence]

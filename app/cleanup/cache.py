@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.plan import Action, Plan, Step, Wish
+from app.cleanup.shell import prune
 from app.cleanup.world import (
     Doubt,
     World,
@@ -45,8 +46,7 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
     ids = tuple(sorted(it for it in going if entries[it].listed))
     keys = {(Kind.BUILD_CACHE, it) for it in going}
     freed = held_only_by(world.store, keys)
-    ways = "|".join(f"^{it}$" for it in ids)
-    command = world.docker("builder", "prune", "--all", "--force", "--filter", f"id={ways}")
+    command = prune(world.store.root.engine_url, ids)
     return Plan(
         wish,
         title,

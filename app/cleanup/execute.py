@@ -165,7 +165,7 @@ class _Execution:
 
     def _by_engine(self, step: Step) -> _Done:
         """One call, in a thread of its own: who says stop does not wait for the engine."""
-        self._progress.current = step.command
+        self._progress.current = step.shown
         answer: Future[str] = Future()
         gate = _Gate()
 
@@ -231,10 +231,10 @@ class _Gate:
 
 def _left(step: Step, *, in_time: bool) -> str:
     if in_time:
-        return f"Stopped before the engine was told; this was not done: {step.command}."
+        return f"Stopped before the engine was told; this was not done: {step.shown}."
     return (
         "Stopped waiting: the engine was told already and goes on with it "
-        f"({step.command}); look again in a while."
+        f"({step.shown}); look again in a while."
     )
 
 

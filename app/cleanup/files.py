@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
 from app.cleanup.containers import STOPPED, is_stopped, word_of
-from app.cleanup.overlay_mount import entrance, mounted_at
+from app.cleanup.inside import docker_exec
+from app.cleanup.overlay_mount import Entrance, entrance, mounted_at
 from app.cleanup.places import Reached, path_of, reach, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
-from app.cleanup.shell import remove
 from app.cleanup.snapshots import files_doubt, maybe_mounted
 from app.cleanup.world import Doubt, World, contents, listed, named, of_layers, refused
 from app.model import AS_LAST_SAVED, Evidence, Kind, Layer, Owner, Reference, Role
@@ -128,27 +128,34 @@ class _Case:
         found = reach(way.base, self.names)
         evidence = Evidence(way.source, "the overlay of this layer is mounted there")
         if self.upper.seen is not Seen.ENTRY:
-            return self._from_beneath(found, evidence)
+            return self._from_beneath(found, way, evidence)
         notes = ["files that are open in the container give their space back when it closes them"]
         if self.shows is not False:
             notes.append(
                 "a layer beneath holds it as well: that copy stays on the disk, hidden by a "
                 "whiteout"
             )
-        return self._plan(found, notes, evidence, typed=True, frees=self._measured())
+        command = self._command(found, way)
+        frees = self._measured()
+        return self._plan(found, notes, evidence, typed=True, frees=frees, command=command)
+
+    def _command(self, found: Reached, way: Entrance) -> str:
+        directory = found.is_directory
+        return docker_exec(self.world, self.layer, way, self.names, directory=directory)
 
     def _from_inside(self) -> str:
         if self.world.silence:
             # The container that a reachable engine has may be the one that this was copied from.
             return "unmount it, then ask again"
-        return f"remove it from inside: docker exec {word_of(self.owner.id)} rm ..."
+        return f"remove it from inside, with `docker exec {word_of(self.owner.id)} rm`"
 
-    def _from_beneath(self, found: Reached, evidence: Evidence) -> Plan:
+    def _from_beneath(self, found: Reached, way: Entrance, evidence: Evidence) -> Plan:
         words = (
             f"{self.inside} lies in a layer of the image alone: removing it frees nothing, it "
             "only hides it in this container and takes one more inode"
         )
-        plan = self._plan(found, [words], evidence, typed=True, frees=Frees())
+        command = self._command(found, way)
+        plan = self._plan(found, [words], evidence, typed=True, frees=Frees(), command=command)
         if self.wish.insisted:
             return plan
         return replace(plan, steps=(), ask_again=words)
@@ -211,13 +218,19 @@ class _Case:
         path = os.path.join(contents(self.layer), *self.names)
         return self.world.frees([path])
 
-    def _plan(
-        self, found: Reached, notes: list[str], evidence: Evidence, *, typed: bool, frees: Frees
+    def _plan(  # noqa: PLR0913 - the keywords are fields of a Plan
+        self,
+        found: Reached,
+        notes: list[str],
+        evidence: Evidence,
+        *,
+        typed: bool,
+        frees: Frees,
+        command: str = "",
     ) -> Plan:
         path = path_of(found.place)
         own = os.path.join(contents(self.layer), *self.names)
         upper = own if self.world.uses(self.layer.id) else b""
-        command = remove(path, directory=found.is_directory)
         step = Step(Action.ERASE, command, place=found.place, upper=upper)
         lost = "it is gone for good: nothing keeps a copy"
         if self.shows is not False:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from app.cleanup.containers import word_of, word_of_layer
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.shell import only_while
 from app.cleanup.world import (
     Doubt,
     World,
@@ -199,7 +200,21 @@ class _Family:
             if not names and self._children(image.owner.id):
                 continue
             for name in names or (image.owner.id,):
-                yield Step(Action.REMOVE_IMAGE, self.world.docker("rmi", name), (name,))
+                command = self._command(image, name)
+                yield Step(Action.REMOVE_IMAGE, command, (name,))
+
+    def _command(self, image: ImageInfo, name: str) -> str:
+        """By its id, which no other image ever has, where that takes exactly this one name.
+
+        An id of several names is refused, and one of which images were built keeps its name (moby
+        daemon/images/image_delete.go ImageDelete, isSingleReference). A name can move to another
+        image before somebody types it.
+        """
+        world, id_ = self.world, image.owner.id
+        if id_ in self.gone and len(_references(image)) <= 1:
+            return world.docker("rmi", id_)
+        shown = world.docker("image", "inspect", "--format", "{{.Id}}", name)
+        return only_while(shown, id_, world.docker("rmi", name))
 
     def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
         """Containers first, for they would have to go; then what keeps layers of theirs."""

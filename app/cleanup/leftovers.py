@@ -12,7 +12,7 @@ from app.cleanup.containers import word_of
 from app.cleanup.places import Gone, Unreachable, path_of, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Place, Plan, Step, Wish
 from app.cleanup.proof import YOUNG, doubts, evidence, newest_below, open_doubts
-from app.cleanup.shell import remove
+from app.cleanup.shell import quoted, unlink
 from app.cleanup.world import Doubt, World, listed, of_layers, refused
 from app.model import Evidence, Kind, Layer, Role
 from app.stores.disk import DiskReading, read_disk
@@ -43,14 +43,11 @@ def plan_unreferenced(wish: Wish, world: World, layer: Layer) -> Plan:
     place = reach_in_root(world.path(), (_DRIVER, os.fsencode(layer.id))).place
     links = list(world.links([layer.id]))
     link = _link(world, os.path.basename(links[0])) if links else None
-    command = remove(path_of(place), directory=True)
-    if link:
-        command = f"{remove(path_of(link), directory=False)} && {command}"
     return Plan(
         wish,
         title,
         path=layer.path,
-        steps=(Step(Action.ERASE_LAYER, command, place=place, link=link),),
+        steps=(Step(Action.ERASE_LAYER, place=place, link=link),),
         frees=world.frees([layer.path, *links]),
         confirmation=Confirmation.TYPED,
         word=word_of(layer.id),
@@ -72,7 +69,7 @@ def _against(world: World, layer: Layer) -> Iterator[Doubt]:
         yield f"it is {layer.role.value}", "see what `whodiff which` says of it"
     if layer.mounts:
         point = os.fsdecode(layer.mounts[0])
-        yield f"it is mounted now at {point}", f"unmount it first: umount {point}"
+        yield f"it is mounted now at {point}", f"unmount it first: umount {quoted(point)}"
     if above := of_layers([layer], tuple(Kind)):
         words = listed([it.id for it in above])
         yield f"it is not the last one: {words} stands on it or uses it", f"remove {words} first"
@@ -106,7 +103,7 @@ def plan_dangling(wish: Wish, world: World, token: str) -> Plan:
         wish,
         title,
         path=path_of(place),
-        steps=(Step(Action.ERASE, remove(path_of(place), directory=False), place=place),),
+        steps=(Step(Action.ERASE, unlink(path_of(place)), place=place),),
         frees=world.frees([path_of(place)]),
         consequences=("none: the directory that it leads to is gone already",),
         evidence=(found, Evidence("overlay2/*/lower", "no layer stands on it")),
@@ -175,12 +172,11 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
     inside = path_of(found.place) + b"/"
     if world.unseen_mounts or any((it + b"/").startswith(inside) for it in points):
         return refused(wish, title, "something is mounted in it, or may be", "unmount it first")
-    command = remove(path_of(found.place), directory=found.is_directory)
     return Plan(
         wish,
         title,
         path=path_of(found.place),
-        steps=(Step(Action.ERASE, command, place=found.place),),
+        steps=(Step(Action.ERASE, place=found.place),),
         frees=world.frees([path_of(found.place)]),
         consequences=("none: the engine empties tmp by itself when it starts",),
         evidence=(

@@ -15,7 +15,7 @@ from app.cleanup.containers import is_stopped, word_of
 from app.cleanup.places import Gone, Reached, path_of, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
-from app.cleanup.shell import remove, truncate
+from app.cleanup.shell import truncate
 from app.cleanup.world import World, named, refused
 from app.model import Container, Kind, Reference
 
@@ -136,8 +136,8 @@ class _Logs:
                     steps.append(Step(Action.TRUNCATE, truncate(path), place=found.place))
                     total += Frees(found.status.st_blocks * _BLOCK)
             else:
-                command = remove(path, directory=False)
-                steps.append(Step(Action.ERASE, command, place=found.place))
+                # The daemon may have moved another log to this name before somebody types it.
+                steps.append(Step(Action.ERASE, place=found.place))
                 total += Frees(found.status.st_blocks * _BLOCK, 1)
         if not steps:
             return self._refused("it is empty already, or not there (any more)")

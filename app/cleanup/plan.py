@@ -79,7 +79,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call. ``command`` is exactly what one would type instead, quoted for a shell.
+    """One call. ``command`` is what one would type instead, for a POSIX shell.
+
+    It does exactly what the step does and is as safe, or it is "": none.
 
     ``ids``: the container, the image reference (a tag, or an id), the volume's name, or the cache
     records of one prune. ``place``: what is erased or truncated. ``link``: for ERASE_LAYER the
@@ -89,13 +91,18 @@ class Step:
     """
 
     action: Action
-    command: str
+    command: str = ""
     ids: tuple[str, ...] = ()
     place: Place | None = None
     link: Place | None = None
     upper: bytes = b""
     force: bool = False
     volumes: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What it does, in few words: its command, else its action and what that is of."""
+        return self.command or " ".join((self.action.value, *self.ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +168,9 @@ class Plan:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What one would type instead, in order."""
-        return tuple(step.command for step in self.steps)
+        """What one would type instead, in order; none where one of the steps has none."""
+        commands = tuple(step.command for step in self.steps)
+        return commands if all(commands) else ()
 
 
 def changes(shown: Plan, now: Plan) -> tuple[str, ...]:

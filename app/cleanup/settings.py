@@ -17,6 +17,11 @@ from app.stores.files import Damage, Fields, parse_object, read_file
 _HOST_CONFIG = "hostconfig.json"
 _MOST = 16 * 1024 * 1024
 _SHARED = "container:"
+#: moby oci/oci.go DefaultPathEnv.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ROOTS = ("", "0", "root")
+#: To remove what others own, wherever it lies (capabilities(7)).
+_NEEDED = {"ALL", "DAC_OVERRIDE", "FOWNER"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,35 @@ class Settings:
     unnamed: tuple[str, ...] = ()
     log_options: Mapping[str, str] = field(default_factory=dict)
     known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a process that ``docker exec`` starts in a container may do, and where programs are.
+
+    ``path`` are the directories of its PATH. ``lets_root_remove``: it runs as root, with what lets
+    root remove whatever is there (capabilities(7)), and the container's root can be written to.
+    """
+
+    path: tuple[bytes, ...]
+    lets_root_remove: bool
+
+
+def read_inside(container: Container) -> Inside | None:
+    """The same of one container; None where a file could not be read. Never raises."""
+    asked, made = _read(container, _HOST_CONFIG), _read(container, CONFIG)
+    if asked is None or made is None:
+        return None
+    config = made.fields("Config")
+    user = config.text("User").partition(":")[0]
+    dropped = {it.upper().removeprefix("CAP_") for it in asked.texts("CapDrop")}
+    path = next(
+        (it.partition("=")[2] for it in config.texts("Env") if it.startswith("PATH=")), _PATH
+    )
+    return Inside(
+        tuple(os.fsencode(it) for it in path.split(":") if it.startswith("/")),
+        user in _ROOTS and not dropped & _NEEDED and not asked.flag("ReadonlyRootfs"),
+    )
 
 
 def read_settings(container: Container) -> Settings:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
+from app.cleanup.shell import quoted
 from app.cleanup.world import Doubt, World, listed, named, refused, silent
 from app.host import looks
 from app.model import Kind, Owner, Reference, Volume
@@ -15,6 +16,8 @@ from app.stores.mounts import Mount, read_own
 
 #: moby daemon/names/names.go RestrictedNamePattern.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+#: moby volume/service/service.go Create: stringid.GenerateRandomID.
+_CHOSEN = re.compile(r"[0-9a-f]{64}")
 _UNKNOWN = "not known"
 
 
@@ -38,7 +41,7 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
             references=references,
             evidence=volume.evidence,
         )
-    step = Step(Action.REMOVE_VOLUME, world.docker("volume", "rm", name), (name,))
+    step = Step(Action.REMOVE_VOLUME, _command(world, volume), (name,))
     frees = Frees() if volume.backing else world.frees([volume.path])
     return Plan(
         wish,
@@ -53,6 +56,12 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
         evidence=volume.evidence,
         filesystem=world.path("volumes"),
     )
+
+
+def _command(world: World, volume: Volume) -> str:
+    """By its name, if the daemon chose that itself: any other can be given again meanwhile."""
+    name = volume.owner.id
+    return world.docker("volume", "rm", name) if _CHOSEN.fullmatch(name) else ""
 
 
 def plan_inside(wish: Wish, world: World, name: str) -> Plan:
@@ -81,7 +90,10 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         words = listed([f"container {it.name or it.id[:12]}" for it in users])
         yield f"in use by {words}", f"remove first, with `docker rm`: {words}"
     if mounts := [it for it in references if it.kind is Kind.MOUNT]:
-        yield f"it is mounted now at {mounts[0].id}", f"unmount it first: umount {mounts[0].id}"
+        yield (
+            f"it is mounted now at {mounts[0].id}",
+            f"unmount it first: umount {quoted(mounts[0].id)}",
+        )
     if world.silence:
         yield silent(world, "volumes"), "start the engine, then ask again"
     if world.unseen_mounts:

@@ -72,7 +72,9 @@ def _steps(path: bytes) -> list[bytes]:
 _SYS_OPENAT2 = 437
 # linux/openat2.h: RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS
 _FENCES = 0x01 | 0x02 | 0x04
-_Openat2 = Callable[[int, bytes, int], int]
+# RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT
+_INSIDE = 0x01 | 0x02 | 0x10
+_Openat2 = Callable[[int, bytes, int, int], int]
 
 
 def open_fenced(name: bytes, parent: int, flags: int) -> int:
@@ -87,7 +89,21 @@ def open_fenced(name: bytes, parent: int, flags: int) -> int:
         raise ValueError(f"no name of one entry: {name!r}")
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC
     openat2 = _openat2()
-    return openat2(parent, name, flags) if openat2 else _open_and_compare(parent, name, flags)
+    if openat2:
+        return openat2(parent, name, flags, _FENCES)
+    return _open_and_compare(parent, name, flags)
+
+
+def open_inside(path: bytes, root: int) -> int:
+    """A descriptor (O_PATH) of ``path`` as who has the directory ``root`` as its root sees it.
+
+    Links are followed, and never lead out of it; no mount is crossed. Raises OSError as open(2)
+    does, ENOSYS where the kernel has no openat2(2).
+    """
+    openat2 = _openat2()
+    if not openat2:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
+    return openat2(root, path, os.O_PATH | os.O_CLOEXEC, _INSIDE)
 
 
 def _open_and_compare(parent: int, name: bytes, flags: int) -> int:
@@ -124,7 +140,7 @@ def _lines(path: str) -> list[bytes]:
 
 @cache
 def _openat2() -> _Openat2 | None:
-    """openat2(2) with the fences up; None before Linux 5.6, or where a filter forbids it."""
+    """openat2(2); None before Linux 5.6, or where a filter forbids it."""
     # Late: what only measures, portably, has no use for it.
     try:
         import ctypes  # noqa: PLC0415
@@ -138,8 +154,8 @@ def _openat2() -> _Openat2 | None:
         *(ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t),
     ]
 
-    def openat2(parent: int, name: bytes, flags: int) -> int:
-        how = struct.pack("QQQ", flags, 0, _FENCES)
+    def openat2(parent: int, name: bytes, flags: int, resolve: int) -> int:
+        how = struct.pack("QQQ", flags, 0, resolve)
         descriptor = int(syscall(_SYS_OPENAT2, parent, name, how, len(how)))
         if descriptor < 0:
             code = ctypes.get_errno()
@@ -148,7 +164,7 @@ def _openat2() -> _Openat2 | None:
 
     here = os.open(b"/", os.O_PATH | os.O_CLOEXEC)
     try:
-        os.close(openat2(here, b".", os.O_PATH | os.O_CLOEXEC))
+        os.close(openat2(here, b".", os.O_PATH | os.O_CLOEXEC, _FENCES))
     except OSError:
         return None
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from app.cleanup import shell
 from app.cleanup.outcome import Outcome, Progress, Space
 from app.cleanup.plan import Frees, Plan
 from app.cleanup.together import Together
@@ -80,6 +81,8 @@ def _plan_lines(plan: Plan) -> Iterator[Line]:
         yield Line("volumes", f"anonymous ones that {verb}: {names}")
     for command in plan.commands:
         yield Line("runs", command, command=True)
+    if plan.steps and not plan.commands:
+        yield Line("runs", shell.NONE)
 
 
 def _path(plan: Plan) -> Iterator[Line]:

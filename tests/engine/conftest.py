@@ -47,6 +47,13 @@ def spare_engine() -> Iterator[dockerd.Engine]:
         yield engine
 
 
+@pytest.fixture(scope="module")
+def module_engine() -> Iterator[dockerd.Engine]:
+    """An empty engine, not started, for the tests of one file."""
+    with ended_by_sigterm(), _engine() as engine:
+        yield engine
+
+
 def leave_out(reason: str) -> NoReturn:
     """Leave a test out for a reason that is said aloud, or fail where nothing may be left out."""
     if os.environ.get("WHODIFF_REQUIRE_ENGINE") == "1":
