@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 
 from app.cleanup.world import Doubt, World
+from app.host import looks
 from app.model import Evidence, Layer
 from app.scan.descent import open_directory
 from app.stores.files import Damage, Folder
@@ -91,7 +92,7 @@ def _of_age(world: World, layer: Layer) -> Iterator[Doubt]:
         return
     for path in (layer.path, os.path.join(layer.path, b"diff")):
         try:
-            changed = os.lstat(path).st_mtime
+            changed = looks.lstat(path).st_mtime
         except FileNotFoundError:
             # A removal of it was interrupted; its directory has the newest time then.
             continue
@@ -108,7 +109,7 @@ def _removal_began(world: World, layer: Layer) -> bool:
     The ``link`` file is written after the link in ``l/`` is made, and a removal begins with that
     link (moby daemon/graphdriver/overlay2/overlay.go create, Remove).
     """
-    return os.path.lexists(os.path.join(layer.path, b"link")) and not any(world.links([layer.id]))
+    return looks.lexists(os.path.join(layer.path, b"link")) and not any(world.links([layer.id]))
 
 
 def _of_transactions(world: World) -> Iterator[Doubt]:
@@ -133,10 +134,9 @@ def _of_transactions(world: World) -> Iterator[Doubt]:
 def _newest(directory: bytes) -> float:
     newest = 0.0
     try:
-        newest = os.lstat(directory).st_mtime
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+        newest = looks.lstat(directory).st_mtime
+        for name, _ in looks.names(directory):
+            newest = max(newest, looks.lstat(os.path.join(directory, name)).st_mtime)
     except FileNotFoundError:
         # It ended this moment: what it wrote has its name by the next survey, not in this one.
         return float("inf")
@@ -149,7 +149,7 @@ def newest_below(path: bytes) -> float:
     By ctime as well: what is unpacked carries the times of its archive. Raises OSError, of these
     ENAMETOOLONG where directories lie deeper than a path can tell.
     """
-    status = os.lstat(path)
+    status = looks.lstat(path)
     newest = max(status.st_mtime, status.st_ctime)
     pending = [path] if stat.S_ISDIR(status.st_mode) else []
     while pending:

@@ -12,6 +12,7 @@ from app.cleanup.measure import Measure
 from app.cleanup.open_files import OpenFiles, read_open_files
 from app.cleanup.plan import Frees, Plan, Wish
 from app.cleanup.shell import docker
+from app.host import looks
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Host, Worker, serving
 from app.stores.live import Use, find_live
@@ -165,7 +166,7 @@ class World:
         wanted = set(names)
         for token, name in self.store.tokens.items():
             path = os.path.join(self.path("overlay2", "l"), token.encode())
-            if name in wanted and os.path.islink(path):
+            if name in wanted and looks.islink(path):
                 yield path
 
     def notes_on(self, layers: Iterable[Layer]) -> Iterator[bytes]:

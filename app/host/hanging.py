@@ -43,6 +43,14 @@ class Far:
     path: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The mounts that a process sees, and those of them that may hang, by point."""
+
+    mounts: tuple[MountLine, ...]
+    risky: dict[bytes, MountLine]
+
+
 @dataclass
 class _Known:
     """The mounts of a moment that may hang, by point, and the directories resolved since then."""
@@ -50,6 +58,7 @@ class _Known:
     read_at: float = float("-inf")
     points: dict[bytes, MountLine] = field(default_factory=dict)
     resolved: dict[bytes, bytes | Far] = field(default_factory=dict)
+    processes: dict[bytes, _Seen] = field(default_factory=dict)
 
 
 _known = _Known()
@@ -144,7 +153,7 @@ def _step(done: bytes, first: bytes, rest: list[bytes], known: _Known) -> bytes 
             if isinstance(found, Far):
                 return Far(found.mount, found.fstype, os.path.join(here, *reversed(names)))
             if magic := _MAGIC.fullmatch(here):
-                return _in_process(here, magic[1], names)
+                return _in_process(here, magic[1], names, known)
             target = _target(here) if links < _MOST_LINKS else b""
             links += bool(target)
             names += target.split(b"/")[::-1]
@@ -153,16 +162,18 @@ def _step(done: bytes, first: bytes, rest: list[bytes], known: _Known) -> bytes 
     return done
 
 
-def _in_process(link: bytes, pid: bytes, names: list[bytes]) -> bytes | Far:
+def _in_process(link: bytes, pid: bytes, names: list[bytes], known: _Known) -> bytes | Far:
     """What lies behind a magic link, as the mounts of its process have it."""
     path = os.path.join(link, *reversed(names))
-    seen = b"/" + b"/".join(reversed(names)) if link.endswith(b"/root") else _target(link)
-    mounts = mountinfo.read(os.fsdecode(pid))
-    risky = _risky(mounts)
-    nearest = mountinfo.mount_of(os.path.normpath(seen), mounts)
-    if nearest is None or nearest.point not in risky:
+    if pid not in known.processes:
+        mounts = mountinfo.read(os.fsdecode(pid))
+        known.processes[pid] = _Seen(mounts, _risky(mounts))
+    process = known.processes[pid]
+    if not process.risky:
         return path
-    return Far(link, nearest.fstype, path)
+    seen = b"/" + b"/".join(reversed(names)) if link.endswith(b"/root") else _target(link)
+    nearest = mountinfo.mount_of(os.path.normpath(seen), process.mounts)
+    return Far(link, nearest.fstype, path) if nearest and nearest.point in process.risky else path
 
 
 def _target(path: bytes) -> bytes:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.host import looks
-from app.host.hanging import far
 from app.host.runs import is_trusted, lock_holders, program_of, runner_of
 from app.model import Problem
 from app.stores.files import Damage, parse_object, read_file
-from app.stores.mounts import read_of, read_own, spellings
+from app.stores.mounts import Mount, read_of, read_own, spellings
 from app.stores.recognise import is_remapped
 
 DAEMON_JSON = b"/etc/docker/daemon.json"
@@ -315,7 +314,9 @@ def rootless(host: Host) -> tuple[list[Hint], list[Problem]]:
     hints: dict[bytes, Hint] = {}
     problems: dict[bytes, Problem] = {}
     users = [it for line in passwd.split(b"\n") if len(it := line.split(b":")) == 7]
-    places = [(host.at(os.path.join(it[5], ROOTLESS)), it) for it in users if _is_home(it[5])]
+    mounts = read_own(host.at(b"/proc"))
+    homes = [it for it in users if _is_home(it[5], mounts)]
+    places = [(host.at(os.path.join(it[5], ROOTLESS)), it) for it in homes]
     looks.all_at_once(path for path, _ in places)
     for path, fields in places:
         if path in hints or not looks.isdir(path):
@@ -329,11 +330,18 @@ def rootless(host: Host) -> tuple[list[Hint], list[Problem]]:
     return list(hints.values()), list(problems.values())
 
 
-def _is_home(home: bytes) -> bool:
-    """Whether it is a path, and looking at it mounts nothing (autofs(5) would)."""
-    usable = home.startswith(b"/") and b"\0" not in home
-    where = far(home) if usable else None
-    return usable and not (where and where.fstype == "autofs")
+def _is_home(home: bytes, mounts: Sequence[Mount]) -> bool:
+    """Whether it is a path, and looking at it mounts nothing, as on autofs(5)."""
+    if not home.startswith(b"/") or b"\0" in home:
+        return False
+    holding = [mount for mount in mounts if _holds(mount.point, home)]
+    # The last of equal length is the one on top.
+    nearest = max(reversed(holding), key=lambda mount: len(mount.point), default=None)
+    return nearest is None or nearest.fstype != "autofs"
+
+
+def _holds(point: bytes, path: bytes) -> bool:
+    return point in (b"/", path) or path.startswith(point + b"/")
 
 
 def _not_theirs(path: bytes, user: str) -> Problem:
