@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.cleanup.plan import Plan
+from app.cleanup.plan import Frees, Plan
 from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow, Sums
 from app.model import (
     AS_LAST_SAVED,
@@ -257,13 +257,18 @@ def plan(asked: bytes, it: Plan) -> Document:
         "action": it.steps[0].action.value if it.steps else None,
         "command": " && ".join(it.commands) or None,
         "commands": list(it.commands),
-        "frees": {"bytes": it.frees.bytes, "inodes": it.frees.inodes, "least": it.frees.least},
+        "frees": _frees(it.frees),
+        "kept_by_build_cache": _frees(it.kept),
         "confirmation": it.confirmation.value,
         "word": it.word,
         "consequences": list(it.consequences),
         "references": [reference(one) for one in it.references],
         "evidence": [evidence(one) for one in it.evidence],
     }
+
+
+def _frees(it: Frees) -> Document:
+    return {"bytes": it.bytes, "inodes": it.inodes, "least": it.least}
 
 
 def du(rows: Mapping[bytes, Usage]) -> list[Document]:

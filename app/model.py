@@ -146,6 +146,39 @@ class ImageStore(str, Enum):
     UNDECIDED = "undecided"
 
 
+class Hold(str, Enum):
+    """Whose a part of a data root is, as far as that can be told.
+
+    ``FOREIGN``: who could have written the data root does not own that part. ``OTHERS``: another
+    data root shows the same directory, and its daemon works there. ``SHARED``: so do several, and
+    nobody knows which of them is in use.
+    """
+
+    OWN = "own"
+    FOREIGN = "foreign"
+    OTHERS = "others"
+    SHARED = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A directory right below a data root that is not plainly its own.
+
+    ``target`` is where it really lies if it is a symbolic link, else empty. ``rivals`` are the
+    other data roots that show the same directory.
+    """
+
+    path: bytes
+    target: bytes = b""
+    hold: Hold = Hold.OWN
+    rivals: tuple[bytes, ...] = ()
+
+    @property
+    def readable(self) -> bool:
+        """Whether what lies there is read: never through a link to what is somebody else's."""
+        return not (self.target and self.hold is Hold.FOREIGN)
+
+
 @dataclass(frozen=True, slots=True)
 class DataRoot:
     """One Docker data root on this host.
@@ -160,6 +193,9 @@ class DataRoot:
     ``containerd`` is the root directory of the containerd that keeps layers for it, empty where
     there is none; it may lie inside ``path``, or be the same where no Docker uses it.
     ``namespace`` is the one in which that containerd keeps this engine's things.
+    ``strangers`` are the users other than root who could have written what it says
+    (:data:`app.host.authors.ANYBODY` for more of them); ``parts`` the directories right below it
+    that are not plainly its own.
     """
 
     path: bytes
@@ -171,6 +207,16 @@ class DataRoot:
     containerd: bytes = b""
     namespace: str = ""
     named: bool = False
+    strangers: frozenset[int] = frozenset()
+    parts: tuple[Part, ...] = ()
+
+    def speaks_for(self, uid: int) -> bool:
+        """Whether it is believed about a directory of this user: root's word is, and one's own."""
+        return all(it == uid for it in self.strangers)
+
+    def part(self, path: bytes) -> Part | None:
+        """The part that a path lies in; None for what is plainly this root's own."""
+        return next((it for it in self.parts if within(path, it.path)), None)
 
     @property
     def places(self) -> tuple[bytes, ...]:
@@ -281,7 +327,8 @@ class CacheEntry:
 
     ``layer`` is the directory name of its snapshot, "" where nobody knows it. ``parents`` are the
     ids of the records that it is built on. ``alias_of`` is the record whose data this one shares.
-    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that.
+    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that. ``blob``
+    is the digest of its data, compressed, in the content store, "" where there is none.
     """
 
     owner: Owner
@@ -290,6 +337,7 @@ class CacheEntry:
     alias_of: str = ""
     listed: bool = False
     in_use: bool = False
+    blob: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from app.cleanup import shell
-from app.cleanup.plan import Confirmation, Plan
+from app.cleanup.plan import Confirmation, Frees, Plan
 from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow
 from app.model import (
     Container,
@@ -153,7 +153,9 @@ def plans(paper: Paper, answers: Sequence[tuple[bytes, Plan]]) -> None:
         paper.facts("allowed", [paper.ids_in(_allowed(it))])
         paper.facts("instead", [paper.ids_in(it.instead)] if it.instead else [])
         if not it.refused_because:
-            paper.facts("frees", [_freed(it)])
+            paper.facts("frees", [_freed(it.frees)])
+            kept = f"{_freed(it.kept)}: the build cache alone keeps that"
+            paper.facts("leaves", [kept] if it.kept.inodes else [])
         paper.facts("means", [paper.ids_in(words) for words in it.consequences])
         for command in it.commands:
             # Whole, to be copied.
@@ -176,9 +178,8 @@ def _allowed(it: Plan) -> str:
     return "yes"
 
 
-def _freed(it: Plan) -> str:
-    inodes = _number(it.frees.inodes, "inode")
-    return f"{'at least ' if it.frees.least else ''}{size(it.frees.bytes)}, {inodes}"
+def _freed(it: Frees) -> str:
+    return f"{'at least ' if it.least else ''}{size(it.bytes)}, {_number(it.inodes, 'inode')}"
 
 
 # --- report ---------------------------------------------------------------------------------------

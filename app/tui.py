@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from textual.app import App, SystemCommand
@@ -17,6 +18,7 @@ from app import __version__
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Plan
 from app.cleanup.plan import Wish as Asked
+from app.host.own_file import check_own
 from app.outline.order import Column
 from app.screens.explore import ExploreScreen
 from app.screens.removal import Removal
@@ -121,6 +123,9 @@ def removal_for(wish: Wish) -> Removal:
 
 def explore(options: argparse.Namespace) -> int:
     """Draw the explorer until it is left; returns the exit status, or raises what ended it."""
+    if options.journal:
+        with suppress(FileNotFoundError):
+            check_own(options.journal)
     wish = Wish(
         Request.of(options),
         Column(options.sort) if options.sort else None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from app.cleanup.plan import Action, Plan, Step, Wish
+from app.cleanup.plan import Action, Frees, Plan, Step, Wish
 from app.cleanup.shell import prune
 from app.cleanup.world import (
     Doubt,
@@ -52,19 +52,36 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
         title,
         path=layer.path,
         steps=(Step(Action.PRUNE_CACHE, command, ids),),
-        frees=world.frees(
-            [
-                *(it.path for it in freed),
-                *world.links(it.id for it in freed),
-                *world.notes_on(freed),
-            ]
-        ),
+        frees=_frees(world, going, freed, entries),
         consequences=tuple(_consequences(going - owners, layer, freed, entries)),
         references=references,
         evidence=layer.evidence,
         filesystem=world.filesystem((layer,)),
         takes=frozenset({*keys, *((Kind.LAYER, it.id) for it in freed)}),
     )
+
+
+def _frees(
+    world: World, going: set[str], freed: tuple[Layer, ...], entries: dict[str, CacheEntry]
+) -> Frees:
+    """The layers, and the same data compressed in the content store where nobody else has it.
+
+    containerd collects later, and may find more that only they kept; the graph drivers' BuildKit
+    has a content store of its own (moby daemon/internal/builder-next/controller.go).
+    """
+    digests = {entries[it].blob for it in going if it in entries} - {""}
+    others = {it.blob for id_, it in entries.items() if id_ not in going}
+    blobs = (world.store.blobs[it] for it in sorted(digests - others) if it in world.store.blobs)
+    total = world.frees(
+        [
+            *(it.path for it in freed),
+            *world.links(it.id for it in freed),
+            *world.notes_on(freed),
+            *(it.path for it in blobs if not it.owners),
+        ]
+    )
+    unsure = bool(digests) or any(it.is_snapshot for it in freed)
+    return Frees(total.bytes, total.inodes, total.least or unsure)
 
 
 def _title(owners: set[str], entries: dict[str, CacheEntry]) -> str:

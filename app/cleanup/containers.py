@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from app.cleanup.attributes import maybe_shared
+from app.cleanup.makers import consequence
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import Settings, read_settings
@@ -13,6 +15,7 @@ from app.cleanup.world import (
     Doubt,
     World,
     collected,
+    contents,
     held_only_by,
     named,
     of_layers,
@@ -108,8 +111,20 @@ def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Pla
 
 def _takes(world: World, container: Container) -> frozenset[tuple[Kind, str]]:
     me = (Kind.CONTAINER, container.owner.id)
-    kept = (layer.id for layer in held_only_by(world.store, {me}))
-    return frozenset({me, *((Kind.LAYER, name) for name in (*container.layers, *kept))})
+    going = (*_own(world, container), *held_only_by(world.store, {me}))
+    return frozenset({me, *((Kind.LAYER, layer.id) for layer in going)})
+
+
+def _own(world: World, container: Container) -> Iterator[Layer]:
+    """Its own layers that go with it: all but those that a layer of somebody else has as a parent.
+
+    In containerd what is committed, or built without BuildKit, has the init snapshot of its
+    container as its parent, which then outlives the container.
+    """
+    own = set(container.layers)
+    others = (it for it in world.store.layers.values() if it.id not in own)
+    kept = {name for it in others for name in it.parents if name in own}
+    return (it for it in world.layers(container.layers) if it.id not in kept)
 
 
 def _path(world: World, container: Container) -> bytes:
@@ -140,7 +155,7 @@ def offered_volumes(world: World, container: Container) -> tuple[Volume, ...]:
 
 def _frees(world: World, container: Container, volumes: tuple[Volume, ...], running: bool) -> Frees:
     who = {(Kind.CONTAINER, container.owner.id)}
-    layers = [*world.layers(container.layers), *held_only_by(world.store, who)]
+    layers = [*_own(world, container), *held_only_by(world.store, who)]
     paths = [layer.path for layer in layers]
     paths += [*world.links(layer.id for layer in layers), *world.notes_on(layers)]
     paths += [container.directory] if container.directory else []
@@ -148,9 +163,11 @@ def _frees(world: World, container: Container, volumes: tuple[Volume, ...], runn
     entry = os.path.join(mount, container.owner.id.encode())
     paths += [entry] if looks.isdir(entry) else []
     paths += [volume.path for volume in volumes]
-    total = world.frees(paths)
+    shared = sum(maybe_shared(contents(layer)) for layer in _own(world, container))
+    total = world.frees(paths).without(Frees(shared))
     # What it deleted and still holds open comes back as well, and is in no directory.
-    unknown = running or not container.layers
+    # containerd collects later, and may find more that only it kept: mounts of images.
+    unknown = running or not container.layers or any(it.is_snapshot for it in layers)
     return Frees(total.bytes, total.inodes, total.least or unknown)
 
 
@@ -170,6 +187,11 @@ def _consequences(
         yield f"its anonymous volumes stay, and no container leads to them any more: {names}"
     if held_only_by(world.store, {(Kind.CONTAINER, owner.id)}):
         yield "its image was removed before: the layers that only it still keeps go with it"
+    if stays := len(list(world.layers(container.layers))) - len(list(_own(world, container))):
+        shown = "its init snapshot stays" if stays == 1 else f"{stays} of its snapshots stay"
+        yield f"{shown}: a layer of an image was made on it"
+    if words := consequence(container):
+        yield words
     if owner.compose_project:
         yield f"it belongs to compose project {owner.compose_project}, which may make it anew"
     yield from collected(world.layers(container.layers))

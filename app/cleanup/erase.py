@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
-from app.cleanup.emptying import DIRECTORY, empty_directory, status_of
+from app.cleanup.aside import NO_ROOM, is_it, put_aside, put_back
+from app.cleanup.emptying import DIRECTORY, Holds, empty_directory, status_of
 from app.cleanup.outcome import Progress
 from app.cleanup.plan import Place
 from app.cleanup.reach import Gone, Reached, Unreachable, reached
@@ -14,20 +18,73 @@ from app.host.safe_open import reopened
 from app.scan.descent import open_fenced
 
 
-def erase(place: Place, progress: Progress, upper: bytes = b"") -> Erased:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a removal on disk must know beside its place.
+
+    ``upper`` is where the writable layer has it, for what is removed through an overlay's mount:
+    only that counts. ``beside`` is how many names of the place lead to the directory that it is put
+    aside into before it is emptied, None where it must stay where it is. ``in_use`` says why a
+    mount that is new keeps it from going at all, ``hinders`` why it must stop, with the path that
+    it was put aside to; both "" where nothing does.
+    """
+
+    upper: bytes = b""
+    beside: int | None = None
+    in_use: Callable[[Reached], str] = lambda _: ""
+    hinders: Callable[[Reached], str] = lambda _: ""
+
+
+#: Nothing is known of what is around it.
+ALONE = Surroundings()
+
+
+def erase(place: Place, progress: Progress, around: Surroundings = ALONE) -> Erased:
     """Remove a file, or a directory with all that is in it. Raises Unreachable.
 
     What vanishes meanwhile is fine; what cannot be removed stays, with the directories above it,
-    and the rest goes on. ``upper`` is where the writable layer has it, for what is removed through
-    an overlay's mount: only that counts.
+    and the rest goes on.
     """
-    tally = Tally(progress, upper)
+    tally = Tally(progress, around.upper)
     try:
         with reached(place) as target:
             progress.current = os.fsdecode(target.path)
-            return tally.result(_remove(target, tally))
+            if around.beside is None:
+                tally.hinders = partial(around.hinders, target)
+                return tally.result(remove_reached(target, tally, partial(is_it, target)))
+            return _erase_aside(target, around, tally)
     except Gone:
         return Erased(gone=True)
+
+
+def _erase_aside(target: Reached, around: Surroundings, tally: Tally) -> Erased:
+    """Put it aside in one step, then remove it there. Raises Gone, Unreachable."""
+    shelf, above = target.way[around.beside or 0]
+    try:
+        moved = put_aside(target, shelf, above)
+    except OSError as error:
+        if error.errno in NO_ROOM and not stat.S_ISDIR(target.status.st_mode):
+            # One name goes in one step anyway.
+            return tally.result(remove_reached(target, tally, partial(is_it, target)))
+        raise Unreachable(_no_room(target, error)) from error
+    if why := around.in_use(target):
+        put_back(moved, target)
+        raise Unreachable(why)
+    tally.hinders = partial(around.hinders, moved)
+    complete = remove_reached(moved, tally, None)
+    return tally.result(complete, b"" if complete else moved.path)
+
+
+def _no_room(target: Reached, error: OSError) -> str:
+    shown = os.fsdecode(target.path)
+    if error.errno in NO_ROOM:
+        why = os.strerror(error.errno or 0)
+        return (
+            f"{shown} was not touched: it could not be put aside ({why}), and it is not emptied "
+            "where a container could see half of it. Free a little space first, with a log or "
+            "build cache."
+        )
+    return f"{shown} was not touched: {reason(error)}."
 
 
 def truncate(place: Place, progress: Progress) -> Erased:
@@ -73,16 +130,19 @@ def _truncate(target: Reached, tally: Tally) -> Erased:
 # --- one entry ------------------------------------------------------------------------------------
 
 
-def _remove(target: Reached, tally: Tally) -> bool:
-    """Remove what was reached; whether nothing is left of it. Raises Unreachable."""
+def remove_reached(target: Reached, tally: Tally, holds: Holds | None) -> bool:
+    """Remove what was reached; whether nothing is left of it. Raises Unreachable.
+
+    ``holds`` tells whether it still lies there, None where nobody can move it.
+    """
     if not stat.S_ISDIR(target.status.st_mode):
         return _unlink(target.name, target.parent, target.status, target.path, tally)
     # Emptied through an overlay it is copied to the upper layer, where it was not before.
     own = tally.own(target.status, ())
-    return _empty(target, tally) and remove_directory(target, tally, own)
+    return _empty(target, tally, holds) and remove_directory(target, tally, own)
 
 
-def _empty(target: Reached, tally: Tally) -> bool:
+def _empty(target: Reached, tally: Tally, holds: Holds | None) -> bool:
     """Remove all that is in a directory; whether that is done.
 
     Raises Unreachable where the directory cannot be opened.
@@ -98,7 +158,7 @@ def _empty(target: Reached, tally: Tally) -> bool:
         raise Unreachable(
             f"{os.fsdecode(target.path)} was not touched: it was replaced just now. Look again."
         )
-    return empty_directory(target.path, descriptor, frozenset(), tally)
+    return empty_directory(target.path, descriptor, frozenset(), tally, holds)
 
 
 def remove_directory(target: Reached, tally: Tally, own: os.stat_result | None) -> bool:

@@ -11,12 +11,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field, replace
+from functools import partial
 from threading import Lock, Thread
 
 from app.cleanup.engine_calls import CallFailed, EngineCalls, same_root
-from app.cleanup.erase import erase, truncate
+from app.cleanup.erase import ALONE, Surroundings, erase, truncate
 from app.cleanup.journal import Journal
 from app.cleanup.layers import erase_layer
+from app.cleanup.mount_changes import MountChanges
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Action, Frees, Plan, Step, changes
 from app.cleanup.reach import Unreachable, path_of
@@ -43,6 +45,16 @@ class _Done:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    """What a removal works with; ``watched`` where something goes without the daemon."""
+
+    calls: EngineCalls
+    progress: Progress
+    journal: Journal
+    watched: MountChanges | None
+
+
 def execute(
     shown: Plan,
     renew: Callable[[], Plan],
@@ -61,13 +73,27 @@ def execute(
     if progress.stopped:
         return Outcome(shown, done=False, why=_STOPPED)
     progress.current = "looking at it once more"
+    # From before the last look on: what is mounted after it must not be missed.
+    watched = MountChanges() if _touches_disk(shown) else None
+    try:
+        return _as_shown(shown, renew, _Tools(calls, progress, journal, watched))
+    finally:
+        if watched:
+            watched.close()
+
+
+def _as_shown(shown: Plan, renew: Callable[[], Plan], tools: _Tools) -> Outcome:
     # It is not measured again: between that look and the deed nothing may take its time.
     now = replace(renew(), frees=shown.frees)
     if different := _different(shown, now):
         return Outcome(shown, done=False, why=different)
-    if progress.stopped:
+    if tools.progress.stopped:
         return Outcome(shown, done=False, why=_STOPPED)
-    return _Execution(now, calls, progress, journal).outcome()
+    return _Execution(now, tools).outcome()
+
+
+def _touches_disk(plan: Plan) -> bool:
+    return any(it.action not in _ENGINE for it in plan.steps)
 
 
 def _refusal(plan: Plan) -> str:
@@ -90,13 +116,12 @@ def _different(shown: Plan, now: Plan) -> str:
 class _Execution:
     """The steps of one fresh plan, in their order."""
 
-    def __init__(
-        self, plan: Plan, calls: EngineCalls, progress: Progress, journal: Journal
-    ) -> None:
+    def __init__(self, plan: Plan, tools: _Tools) -> None:
         self._plan = plan
-        self._calls = calls
-        self._progress = progress
-        self._journal = journal
+        self._calls = tools.calls
+        self._progress = tools.progress
+        self._journal = tools.journal
+        self._watched = tools.watched
         self._notes: list[str] = []
 
     def outcome(self) -> Outcome:
@@ -155,11 +180,19 @@ class _Execution:
         """Raises Unreachable, with nothing of this step touched."""
         if step.place is None:
             raise Unreachable("A step without a place was not carried out. Look at it again.")
+        around = ALONE
+        if self._watched:
+            around = Surroundings(
+                step.upper,
+                step.beside,
+                partial(self._watched.in_use, step),
+                partial(self._watched.hinders, step),
+            )
         if step.action is Action.ERASE_LAYER:
-            return erase_layer(step.place, step.link, self._progress)
+            return erase_layer(step.place, step.link, self._progress, around)
         if step.action is Action.TRUNCATE:
             return truncate(step.place, self._progress)
-        return erase(step.place, self._progress, step.upper)
+        return erase(step.place, self._progress, around)
 
     # Through the engine.
 
@@ -249,11 +282,31 @@ def _told(step: Step, erased: Erased) -> _Done:
         return _Done(notes=(f"{path} was gone already.",))
     if erased.complete:
         return _Done(removed=erased.removed)
-    if erased.stopped:
+    notes = [*erased.sentences]
+    if erased.stopped and not erased.rest:
         why = f"Stopped: part of {path} is gone, the rest is as it was; the same again finishes it."
-        return _Done(why, erased.removed, erased.sentences)
-    first, *others = erased.sentences or (f"{path} could not be removed wholly.",)
-    if erased.left <= 1:
-        return _Done(first, erased.removed)
-    why = f"{erased.left} entries could not be removed; the first: {first}"
-    return _Done(why, erased.removed, tuple(others))
+    elif erased.stopped:
+        why = f"Stopped: part of {path} is gone."
+    elif erased.hindered:
+        why = f"Part of {path} is gone, but {erased.hindered}"
+    elif erased.left > 1:
+        why = f"{erased.left} entries could not be removed; the first: {notes.pop(0)}"
+    elif erased.moved and not notes:
+        why = _moved(erased)
+    else:
+        why = notes.pop(0) if notes else f"{path} could not be removed wholly."
+    if erased.moved and why != _moved(erased):
+        notes.append(_moved(erased))
+    if erased.rest:
+        rest = os.fsdecode(erased.rest)
+        why += f" What is left was put aside to {rest}; `whodiff plan` with that path finishes it."
+    return _Done(why, erased.removed, tuple(notes))
+
+
+def _moved(erased: Erased) -> str:
+    what = "1 directory was" if erased.moved == 1 else f"{erased.moved} directories were"
+    first = os.fsdecode(erased.moved_from)
+    return (
+        f"{what} moved out of it meanwhile by somebody else and left as they were; the first from "
+        f"{first}. Look where it is now."
+    )

@@ -11,8 +11,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from app.cleanup.attributes import maybe_shared
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
 from app.cleanup.containers import STOPPED, is_stopped, word_of
+from app.cleanup.held_space import held_open
 from app.cleanup.inside import docker_exec
 from app.cleanup.overlay_mount import Entrance, entrance, mounted_at
 from app.cleanup.places import Reached, path_of, reach, reach_in_root
@@ -129,14 +131,16 @@ class _Case:
         evidence = Evidence(way.source, "the overlay of this layer is mounted there")
         if self.upper.seen is not Seen.ENTRY:
             return self._from_beneath(found, way, evidence)
+        frees = self._measured().without(held_open(self.world.proc, way.base, self.names))
         notes = ["files that are open in the container give their space back when it closes them"]
         if self.shows is not False:
             notes.append(
                 "a layer beneath holds it as well: that copy stays on the disk, hidden by a "
                 "whiteout"
             )
+            # The whiteout is an inode, which several may share (fs/overlayfs/dir.c ovl_whiteout).
+            frees = frees.without(Frees(inodes=1))
         command = self._command(found, way)
-        frees = self._measured()
         return self._plan(found, notes, evidence, typed=True, frees=frees, command=command)
 
     def _command(self, found: Reached, way: Entrance) -> str:
@@ -216,7 +220,7 @@ class _Case:
 
     def _measured(self) -> Frees:
         path = os.path.join(contents(self.layer), *self.names)
-        return self.world.frees([path])
+        return self.world.frees([path]).without(Frees(maybe_shared(path)))
 
     def _plan(  # noqa: PLR0913 - the keywords are fields of a Plan
         self,
@@ -232,6 +236,11 @@ class _Case:
         own = os.path.join(contents(self.layer), *self.names)
         upper = own if self.world.uses(self.layer.id) else b""
         step = Step(Action.ERASE, command, place=found.place, upper=upper)
+        if not upper:
+            # Out of the way of a mount in one step: into the layer's directory.
+            above = len(found.place.names) - len(self.names) - 1
+            known_as = tuple(self.world.known_as(self.layer))
+            step = replace(step, beside=above, known_as=known_as)
         lost = "it is gone for good: nothing keeps a copy"
         if self.shows is not False:
             lost = "what the container changed in it is gone for good"

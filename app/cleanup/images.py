@@ -11,9 +11,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
-from app.cleanup.shell import only_while
+from app.cleanup.settings import read_settings
+from app.cleanup.shell import only_while, quoted
 from app.cleanup.world import (
     Doubt,
     World,
@@ -25,7 +27,8 @@ from app.cleanup.world import (
     refused,
     silent,
 )
-from app.model import Container, ImageInfo, Kind, Layer, Reference, Role
+from app.host import looks
+from app.model import Container, ImageInfo, Kind, Layer, Owner, Reference, Role
 from app.stores.files import Damage, Folder
 from app.text import size
 
@@ -90,9 +93,7 @@ def _plan(
     )
     if why := next(_against(world, family), None):
         return refused(wish, title, *why, path=path, references=references, evidence=evidence)
-    total = world.frees(
-        [*(it.path for it in going), *world.links(it.id for it in going), *world.notes_on(going)]
-    )
+    total = world.frees([*_paths(world, going), *family.notes()])
     blocked = [it for it in references if it.kind is Kind.LAYER]
     typed = len(images) > 1 or bool(blocked)
     return Plan(
@@ -100,7 +101,7 @@ def _plan(
         title,
         path=path,
         steps=tuple(family.steps()),
-        # The engine's notes on the image itself go as well.
+        # The daemon's lists of names and the like may get smaller as well.
         frees=Frees(total.bytes, total.inodes, least=True),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
         word=_word(images, layer) if typed else "",
@@ -108,6 +109,7 @@ def _plan(
         references=references,
         evidence=evidence,
         filesystem=world.filesystem((place,) if place else ()),
+        kept=world.frees(_paths(world, family.cached(going))),
         takes=frozenset(
             {
                 *((Kind.IMAGE, id_) for id_ in family.gone),
@@ -117,6 +119,12 @@ def _plan(
     )
 
 
+def _paths(world: World, layers: Sequence[Layer]) -> list[bytes]:
+    """What lies on the disk of these layers."""
+    links = world.links(it.id for it in layers)
+    return [*(it.path for it in layers), *links, *world.notes_on(layers)]
+
+
 def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
     return word_of_layer(layer) if layer else word_of(images[0].owner.id)
 
@@ -124,7 +132,7 @@ def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
 def _against(world: World, family: _Family) -> Iterator[Doubt]:
     if users := family.users:
         words = listed([named(it.owner) for it in users])
-        yield f"in use: {words}", f"remove first, with `docker rm`: {words}"
+        yield f"in use: {words}", remove_first(world, [it.owner for it in users])
     if world.silence:
         yield silent(world, "images"), _START
     for image in family.images:
@@ -216,6 +224,37 @@ class _Family:
         shown = world.docker("image", "inspect", "--format", "{{.Id}}", name)
         return only_while(shown, id_, world.docker("rmi", name))
 
+    def notes(self) -> Iterator[bytes]:
+        """The daemon's own files on these images (moby image/fs.go Delete)."""
+        driver = self.world.store.root.driver or "overlay2"
+        for id_ in sorted(self.gone):
+            kind, _, digest = id_.partition(":")
+            for part in ("content", "metadata"):
+                path = self.world.path("image", driver, "imagedb", part, kind, digest)
+                if looks.lexists(path):
+                    yield path
+
+    def records(self, going: Sequence[Layer]) -> tuple[Owner, ...]:
+        """The build-cache records that keep layers which would go otherwise."""
+        gone = {it.id for it in going}
+        layers = {it.id: it for image in self.images for it in self.world.layers(image.layers)}
+        staying = [it for id_, it in layers.items() if id_ not in gone]
+        ids = {it.id for layer in staying for it in layer.owners if it.kind is Kind.BUILD_CACHE}
+        ids |= {it.id for it in of_layers(staying, (Kind.BUILD_CACHE,))}
+        return tuple(it.owner for it in self.world.store.cache if it.owner.id in ids)
+
+    def cached(self, going: Sequence[Layer]) -> tuple[Layer, ...]:
+        """The layers that the build cache alone keeps."""
+        keys = {(Kind.IMAGE, id_) for id_ in self.gone}
+        keys |= {(Kind.BUILD_CACHE, it.id) for it in self.records(going)}
+        gone = {it.id for it in going}
+        layers = {name for image in self.images for name in image.layers}
+        return tuple(
+            it
+            for it in held_only_by(self.world.store, keys)
+            if it.id in layers and it.id not in gone
+        )
+
     def references(self, layer: Layer | None, going: Sequence[Layer]) -> tuple[Reference, ...]:
         """Containers first, for they would have to go; then what keeps layers of theirs."""
         containers = [
@@ -251,16 +290,33 @@ class _Family:
         stays = len(total - {it.id for it in going})
         if stays:
             yield f"{stays} of {len(total)} layers stay, for something else holds them too"
+        yield from self._of_cache(going)
         yield from self._of_blobs()
         yield from collected(going)
         yield "it must be pulled, loaded or built again to be used again"
 
+    def _of_cache(self, going: Sequence[Layer]) -> Iterator[str]:
+        """Which records would have to go too, and by which plan."""
+        cached = self.cached(going)
+        if not cached:
+            return
+        records = listed([it.name or it.id for it in self.records(going)])
+        lowest = min(cached, key=lambda it: len(it.parents))
+        path = quoted(lowest.path)
+        yield (
+            f"the build cache alone keeps {len(cached)} layers then: to have their space as well, "
+            f"`whodiff plan {path}` afterwards, which prunes {records}"
+        )
+
     def _of_blobs(self) -> Iterator[str]:
         """What only these images have in the content store; a build or a lease may keep it."""
+        cached = {it.blob for it in self.world.store.cache}
         blobs = [
             blob.usage.bytes
             for blob in self.world.store.blobs.values()
-            if blob.owners and all(not it.namespace and it.id in self.gone for it in blob.owners)
+            if blob.owners
+            and blob.digest not in cached
+            and all(not it.namespace and it.id in self.gone for it in blob.owners)
         ]
         if blobs:
             yield (
@@ -287,7 +343,10 @@ def _images(world: World) -> Mapping[str, ImageInfo]:
 def _users(
     world: World, images: Sequence[ImageInfo], layer: Layer | None = None
 ) -> Iterator[Container]:
-    """Containers, running or not, of these images, or standing on their top layers or ``layer``."""
+    """Containers, running or not, of these images, that mount one of them, or stand on a layer.
+
+    That is the top layer of any of the images, or ``layer``.
+    """
     ids = {image.owner.id for image in images}
     tops = {image.layers[-1] for image in images if image.layers} - {""}
     standing = {
@@ -299,7 +358,8 @@ def _users(
     for container in world.store.containers:
         if container.owner.namespace:
             continue
-        if container.image_id in ids or container.owner.id in standing:
+        uses = {container.image_id, *read_settings(container).images}
+        if uses & ids or container.owner.id in standing:
             yield container
 
 

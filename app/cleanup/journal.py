@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import syslog
 import threading
 import time
@@ -19,6 +18,7 @@ from dataclasses import asdict
 from app.cleanup.outcome import Space
 from app.cleanup.plan import Frees, Plan, Step
 from app.cleanup.reach import path_of
+from app.host.own_file import open_own
 
 _IDENT = "whodiff"
 _SYSLOG_SOCKET = "/dev/log"
@@ -28,8 +28,6 @@ _SYSLOG_PATIENCE = 2.0
 _LONGEST_SYSLOG = 8000
 _LONGEST_TEXT = 150
 _MOST_REFERENCES = 200
-# Neither a link that somebody put there nor a pipe without a reader is taken for the journal.
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Journal:
@@ -81,10 +79,8 @@ class Journal:
                 self._note(f"The journal {self._file} could not be written ({why}).")
 
     def _write_to_file(self, file: str, line: str) -> None:
-        descriptor = os.open(file, _FLAGS, 0o600)
+        descriptor = open_own(file)
         try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError("it is no regular file")
             # After a line that was cut by a full disk the next one begins anew.
             data = (("\n" if self._cut else "") + line).encode("ascii")
             self._cut = os.write(descriptor, data) < len(data)

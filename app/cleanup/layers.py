@@ -1,11 +1,13 @@
 """Removing an unreferenced layer directory: its link first, what tells about it last.
 
-The engine's order is the ``l/`` link, then the directory (moby daemon/graphdriver/overlay2/
-overlay.go Remove): without the link nothing can be mounted on what is half gone. Then goes what
-is in ``diff``, ``work`` and ``merged``, then ``lower``, ``committed`` and ``link``, then the
-directory itself. So whatever kills this in between leaves a directory whose ``link`` file names a
-token that ``l/`` has no more, or an empty one: :mod:`app.stores.overlay2` calls that interrupted,
-and the same removal can be planned again.
+The daemon's order is the ``l/`` link, then the directory (moby daemon/graphdriver/overlay2/
+overlay.go Remove): without the link nothing can be mounted on what is half gone. Then ``diff`` is
+put aside in one step, within the layer's directory, where there is room for another name on a full
+disk too: from then on no path that a mount could be made of shows any of it. Then all goes but
+``lower``, ``committed`` and ``link``, then these, then the directory itself. So whatever kills this
+in between leaves a directory that has its own name and a ``link`` file with a token that ``l/`` has
+no more, or an empty one: :mod:`app.stores.overlay2` calls that interrupted, and the same removal
+can be planned again.
 """
 
 from __future__ import annotations
@@ -13,61 +15,128 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 
+from app.cleanup.aside import is_it, put_aside, put_back
 from app.cleanup.emptying import empty_directory
-from app.cleanup.erase import remove_directory, remove_entry
+from app.cleanup.erase import (
+    ALONE,
+    Surroundings,
+    remove_directory,
+    remove_entry,
+    remove_reached,
+)
 from app.cleanup.outcome import Progress
 from app.cleanup.plan import Place
 from app.cleanup.reach import Gone, Reached, Unreachable, path_of, reached
-from app.cleanup.tally import Erased, Tally
+from app.cleanup.tally import Erased, Tally, reason
 from app.scan.descent import open_fenced
 from app.stores.files import Damage, read_file
 from app.stores.overlay2 import LINKS, NAME, TOKEN
 
+_CONTENTS = b"diff"
 #: What tells whose the rest is, in the order in which it goes.
 _LAST = (b"lower", b"committed", b"link")
 _MOST_LINK = 1024
 
 
-def erase_layer(place: Place, link: Place | None, progress: Progress) -> Erased:
+def erase_layer(
+    place: Place, link: Place | None, progress: Progress, around: Surroundings = ALONE
+) -> Erased:
     """Remove the layer directory ``place`` and before it its ``l/`` link, None if it has none.
 
-    Raises Unreachable, with nothing touched, where they are not the pair that moby makes.
+    Raises Unreachable, with nothing touched, where they are not the pair that moby makes, or where
+    something uses it by now.
     """
     tally = Tally(progress)
     try:
-        with reached(place) as target, _opened(target) as directory:
+        with ExitStack() as opened:
+            target = opened.enter_context(reached(place))
+            directory = opened.enter_context(_opened(target))
             progress.current = os.fsdecode(target.path)
             _check(target, directory, place, link)
-            if link and not _unlink(link, target.name, tally):
+            found = _linked(link, target.name, opened)
+            if found and not remove_entry(found.name, found.parent, found.path, tally):
+                return tally.result(complete=False)
+            try:
+                moved = _put_contents_aside(target, directory, around, opened)
+            except Unreachable:
+                _link_again(found, target.name)
+                raise
+            tally.hinders = partial(around.hinders, target)
+            # The contents first: put aside they go without any more ado.
+            if moved and not remove_reached(moved, tally, None):
                 return tally.result(complete=False)
             return tally.result(_remove(target, directory, tally))
     except Gone:
         return Erased(gone=True)
 
 
+def _put_contents_aside(
+    target: Reached, directory: int, around: Surroundings, opened: ExitStack
+) -> Reached | None:
+    """Take ``diff`` out of every mount's way; None where there is none.
+
+    Raises Unreachable, with nothing touched.
+    """
+    try:
+        descriptor = open_fenced(_CONTENTS, directory, os.O_PATH)
+    except FileNotFoundError:
+        # A removal broke off before.
+        return None
+    except OSError as error:
+        raise _refused(target.path, reason(error)) from error
+    opened.callback(os.close, descriptor)
+    path, status = os.path.join(target.path, _CONTENTS), os.fstat(descriptor)
+    contents = Reached(path, directory, _CONTENTS, descriptor, status)
+    try:
+        moved = put_aside(contents, directory, target.path)
+    except Gone:
+        return None
+    except OSError as error:
+        raise _refused(path, os.strerror(error.errno or 0)) from error
+    if why := around.in_use(target):
+        put_back(moved, contents)
+        raise Unreachable(why)
+    return moved
+
+
+def _linked(link: Place | None, name: bytes, opened: ExitStack) -> Reached | None:
+    """The link that leads to the directory, None where it is gone. Raises Unreachable."""
+    if link is None:
+        return None
+    try:
+        found = opened.enter_context(reached(link))
+    except Gone:
+        return None
+    target = b""
+    if stat.S_ISLNK(found.status.st_mode):
+        target = os.readlink(b"", dir_fd=found.descriptor)
+    if target != _target(name):
+        raise _refused(found.path, "it is no link to the directory that is to go")
+    return found
+
+
+def _link_again(found: Reached | None, name: bytes) -> None:
+    """Put the link back that went first."""
+    if found:
+        with suppress(OSError):
+            os.symlink(_target(name), found.name, dir_fd=found.parent)
+
+
+def _target(name: bytes) -> bytes:
+    return b"../" + name + b"/" + _CONTENTS
+
+
 def _remove(target: Reached, directory: int, tally: Tally) -> bool:
-    if not empty_directory(target.path, os.dup(directory), frozenset(_LAST), tally):
+    copy, keep = os.dup(directory), frozenset(_LAST)
+    if not empty_directory(target.path, copy, keep, tally, partial(is_it, target)):
         return False
     for name in _LAST:
         if not remove_entry(name, directory, os.path.join(target.path, name), tally):
             return False
     return remove_directory(target, tally, target.status)
-
-
-def _unlink(link: Place, name: bytes, tally: Tally) -> bool:
-    """Remove the link if it leads to the directory; whether it is gone. Raises Unreachable."""
-    try:
-        with reached(link) as found:
-            target = b""
-            if stat.S_ISLNK(found.status.st_mode):
-                target = os.readlink(b"", dir_fd=found.descriptor)
-            if target != b"../" + name + b"/diff":
-                raise _refused(found.path, "it is no link to the directory that is to go")
-            return remove_entry(found.name, found.parent, found.path, tally)
-    except Gone:
-        return True
 
 
 def _check(target: Reached, directory: int, place: Place, link: Place | None) -> None:

@@ -47,7 +47,14 @@ def plan_unreferenced(wish: Wish, world: World, layer: Layer) -> Plan:
         wish,
         title,
         path=layer.path,
-        steps=(Step(Action.ERASE_LAYER, place=place, link=link),),
+        steps=(
+            Step(
+                Action.ERASE_LAYER,
+                place=place,
+                link=link,
+                known_as=tuple(world.known_as(layer)),
+            ),
+        ),
         frees=world.frees([layer.path, *links]),
         confirmation=Confirmation.TYPED,
         word=word_of(layer.id),
@@ -176,7 +183,7 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
         wish,
         title,
         path=path_of(found.place),
-        steps=(Step(Action.ERASE, place=found.place),),
+        steps=(Step(Action.ERASE, place=found.place, beside=_above(found.place)),),
         frees=world.frees([path_of(found.place)]),
         consequences=("none: the engine empties tmp by itself when it starts",),
         evidence=(
@@ -185,6 +192,11 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
         ),
         filesystem=world.path("tmp"),
     )
+
+
+def _above(place: Place) -> int:
+    """Put aside in its own directory."""
+    return len(place.names) - 1
 
 
 def _unseen(error: Gone | OSError) -> Doubt:

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from app.cleanup.containers import is_stopped, word_of
 from app.cleanup.places import Gone, Reached, path_of, reach_in_root
@@ -149,7 +150,7 @@ class _Logs:
             self._title(),
             path=os.path.join(self.container.directory, *self.inside),
             steps=tuple(steps),
-            frees=total,
+            frees=replace(total, least=not is_stopped(self.container.owner)),
             confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
             word=word_of(self.container.owner.id) if typed else "",
             consequences=tuple(self._consequences(emptied, erased)),

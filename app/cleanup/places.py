@@ -18,13 +18,44 @@ from app.host.identity import identity_of
 from app.scan.descent import open_fenced
 from app.stores.mounts import read_own
 
-__all__ = ["Gone", "Reached", "Unreachable", "path_of", "reach", "reach_in_root"]
+__all__ = [
+    "Gone",
+    "Linked",
+    "Reached",
+    "Unreachable",
+    "path_of",
+    "reach",
+    "reach_in_root",
+    "seen_in_root",
+]
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Unreachable(Exception):
-    """A path cannot be reached safely; the text is what it does (``leads through ...``)."""
+    """A path cannot be reached safely; the text is what it does (``leads through ...``).
+
+    ``instead`` is the next step.
+    """
+
+    instead = "look again"
+
+
+class Linked(Unreachable):
+    """A symbolic link leads out of the data root: nothing is removed through one."""
+
+    def __init__(self, link: bytes) -> None:
+        self.link = os.fsdecode(link)
+        self.target = os.fsdecode(looks.realpath(link))
+        super().__init__(
+            f"lies behind a symbolic link, {self.link}, which leads to {self.target}: nothing is "
+            "removed there without Docker"
+        )
+        self.instead = (
+            "remove what owns it with docker; or, if that directory is this Docker's alone, stop "
+            f"Docker, put a mount in the place of the link (mount --bind {self.target} "
+            f"{self.link}), and ask again"
+        )
 
 
 class Gone(Unreachable):
@@ -109,7 +140,19 @@ def _crossing(path: bytes) -> Unreachable:
 
 
 def reach_in_root(root: bytes, names: Sequence[bytes]) -> Reached:
-    """The place at ``names`` below the data root.
+    """The place at ``names`` below the data root, as a removal may get to it.
+
+    Raises Unreachable, Gone, and Linked where a symbolic link leads there.
+    """
+    first = os.path.join(root, names[0]) if names else root
+    if len(names) > 1 and looks.islink(first):
+        raise Linked(first)
+    # A link that comes now is no way: nothing below is opened through one.
+    return reach(first, names[1:]) if len(names) > 1 and _is_mounted(first) else reach(root, names)
+
+
+def seen_in_root(root: bytes, names: Sequence[bytes]) -> Reached:
+    """The same for looking only: where the first name is a link, it is followed.
 
     Raises Unreachable, Gone.
     """
@@ -120,13 +163,13 @@ def based(root: bytes, names: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
     """The base of what lies at ``names`` below the data root, and the names from there on.
 
     The first name may be a link or a mount point that the administrator made (``overlay2`` on a
-    disk of its own); then that is the base.
+    disk of its own); then that is the base. Good for looking only: see :func:`reach_in_root`.
     """
     first = os.path.join(root, names[0]) if names else root
-    if len(names) > 1 and _set_apart(first):
+    if len(names) > 1 and (looks.islink(first) or _is_mounted(first)):
         return looks.realpath(first), names[1:]
     return root, names
 
 
-def _set_apart(directory: bytes) -> bool:
-    return looks.islink(directory) or any(it.point == directory for it in read_own())
+def _is_mounted(directory: bytes) -> bool:
+    return any(it.point == directory for it in read_own())

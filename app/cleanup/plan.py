@@ -87,7 +87,9 @@ class Step:
     records of one prune. ``place``: what is erased or truncated. ``link``: for ERASE_LAYER the
     ``l/`` link that goes first. ``force`` and ``volumes`` are the flags of a container's removal.
     ``upper``: for what is erased through an overlay's mount, where its writable layer would have
-    the same; only what lies there gives something back.
+    the same; only what lies there gives something back. ``beside``: for what is put aside before it
+    is emptied, how many names of ``place`` lead to the directory that it is put into. ``known_as``:
+    parts of paths, with slashes around them, by which a mount would name its layer.
     """
 
     action: Action
@@ -96,6 +98,8 @@ class Step:
     place: Place | None = None
     link: Place | None = None
     upper: bytes = b""
+    beside: int | None = None
+    known_as: tuple[bytes, ...] = ()
     force: bool = False
     volumes: bool = False
 
@@ -121,6 +125,14 @@ class Frees:
             self.bytes + other.bytes, self.inodes + other.inodes, self.least or other.least
         )
 
+    def without(self, other: Frees) -> Frees:
+        """The same when ``other`` may stay: then this is a lower bound."""
+        return Frees(
+            max(self.bytes - other.bytes, 0),
+            max(self.inodes - other.inodes, 0),
+            least=self.least or other.bytes > 0 or other.inodes > 0,
+        )
+
 
 class Confirmation(str, Enum):
     """How the user says yes: ``TYPED`` is the word that the plan gives."""
@@ -141,6 +153,7 @@ class Plan:
     which only a wish with ``insisted`` gives steps. ``filesystem`` is a path on the filesystem
     whose free space is shown before and after. ``takes`` is what is gone afterwards and may have
     shared something with others, by kind and id: containers, images, cache records, layers.
+    ``kept`` is what an image has beside that, and the build cache alone keeps.
     Strings come from containers: they are not safe to draw (see :func:`app.text.safe`).
     """
 
@@ -160,6 +173,7 @@ class Plan:
     ask_again: str = ""
     filesystem: bytes = b""
     takes: frozenset[tuple[Kind, str]] = frozenset()
+    kept: Frees = field(default_factory=Frees)
 
     @property
     def allowed(self) -> bool:

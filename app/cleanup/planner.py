@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.cleanup.aftermath import after
+from app.cleanup.barred import unless_barred
 from app.cleanup.cache import plan_cache
 from app.cleanup.containers import plan_container
 from app.cleanup.files import plan_file
@@ -18,12 +19,15 @@ from app.cleanup.images import plan_image, plan_image_layer
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
-from app.cleanup.places import Unreachable, based, reach, reach_in_root
+from app.cleanup.places import Unreachable, based, reach, seen_in_root
 from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.remainders import NAME, plan_remainder
 from app.cleanup.snapshots import refused_blob, refused_snapshot
+from app.cleanup.space import is_read_only
 from app.cleanup.volumes import plan_inside, plan_volume
 from app.cleanup.wishes import wish_for
 from app.cleanup.world import World, listed, named, refused
+from app.host import looks
 from app.model import Kind, Layer, Role
 from app.stores.content import CONTENT
 from app.stores.engine import EngineError
@@ -73,9 +77,9 @@ def make_plan(
         return refused(wish, title, f"there is no data root {os.fsdecode(wish.root)} (any more)")
     world = World(store, measure, time.time() if now is None else now, proc)
     try:
-        return _plan(wish, world)
+        return _writable(unless_barred(_plan(wish, world), world))
     except Unreachable as unreachable:
-        return refused(wish, title, f"it {unreachable}", "look again")
+        return refused(wish, title, f"it {unreachable}", unreachable.instead)
     except OSError as error:
         where = os.fsdecode(error.filename) if isinstance(error.filename, bytes | str) else ""
         return refused(wish, title, f"{where or 'it'} cannot be examined ({error.strerror})")
@@ -105,11 +109,29 @@ def _plan(wish: Wish, world: World) -> Plan:
         return refused(wish, os.fsdecode(wish.path), "it does not lie in the data root")
     base, names = inside
     theirs = base == world.store.root.containerd
-    plan = _plan_containerd(wish, world, names) if theirs else _plan_path(wish, world, names)
+    if theirs:
+        plan = _plan_containerd(wish, world, names)
+    else:
+        plan = _plan_remainder(wish, world, names) or _plan_path(wish, world, names)
     if plan.allowed and not _is_as_seen(wish, base, names):
         words = "something else lies there now than when it was chosen"
         return refused(wish, plan.title, words, "look again", references=plan.references)
     return plan if plan.path else replace(plan, path=wish.path)
+
+
+def _writable(plan: Plan) -> Plan:
+    """The plan, refused where its filesystem is mounted read-only: then nobody removes a thing."""
+    if not plan.allowed or not plan.filesystem or not is_read_only(plan.filesystem):
+        return plan
+    return refused(
+        plan.wish,
+        plan.title,
+        f"the filesystem of {os.fsdecode(plan.filesystem)} is mounted read-only",
+        "see in dmesg whether the kernel did that after an error; else mount it for writing",
+        path=plan.path,
+        references=plan.references,
+        evidence=plan.evidence,
+    )
 
 
 def _inside(wish: Wish, world: World) -> tuple[bytes, tuple[bytes, ...]] | None:
@@ -136,8 +158,19 @@ def _is_as_seen(wish: Wish, base: bytes, names: tuple[bytes, ...]) -> bool:
         top, below = based(base, names[:3])
         seen = reach(os.path.join(top, *below), names[3:])
     else:
-        seen = reach_in_root(base, names)
+        seen = seen_in_root(base, names)
     return seen.place.identity == wish.seen
+
+
+def _plan_remainder(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan | None:
+    """What a removal left in the data root that did not come to its end, None if it is no such."""
+    match names:
+        case (b"tmp", rest) if NAME.fullmatch(rest):
+            return plan_remainder(wish, world, names)
+        case (b"overlay2", name, rest) if NAME.fullmatch(rest):
+            layer = world.store.layers.get(os.fsdecode(name))
+            return plan_remainder(wish, world, names, layer) if layer else None
+    return None
 
 
 def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
@@ -146,7 +179,7 @@ def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
             return _plan_overlay2(wish, world, names[1:])
         case (b"volumes", name) | (b"volumes", name, b"_data"):
             known = {it.owner.id for it in world.store.volumes}
-            if os.fsdecode(name) in known:
+            if os.fsdecode(name) in known or looks.islink(world.path("volumes", name)):
                 return plan_volume(wish, world, os.fsdecode(name))
         case (b"volumes", name, *_):
             return plan_inside(wish, world, os.fsdecode(name))
@@ -216,6 +249,9 @@ def _plan_snapshot(wish: Wish, world: World, layer: Layer, names: tuple[bytes, .
         return _plan_layer(wish, world, layer)
     if names[0] == b"fs":
         return plan_file(wish, world, layer, names[1:])
+    if len(names) == 1 and NAME.fullmatch(names[0]):
+        above = os.path.relpath(layer.path, world.store.root.containerd).split(b"/")
+        return plan_remainder(wish, world, (*above, *names), layer)
     return _refused_part(wish, layer, names)
 
 

@@ -48,11 +48,12 @@ def _of_engine(world: World) -> Iterator[Doubt]:
     if not world.silence and world.unheard:
         yield f"the engine was not heard wholly: {world.unheard}", "solve that, or stop it"
     if world.silence and world.engines:
-        pid, sure = world.engines[0]
+        pid, sure, inside = world.engines[0]
+        who = f"dockerd, process {pid}" + ", in a container" * inside
         works = "works on this data root" if sure else "may work on this data root"
         unread = "" if sure else ", for its settings could not be read"
         yield (
-            f"a Docker daemon, process {pid}, {works}{unread}, and was not heard "
+            f"{who}, {works}{unread}, and was not heard "
             f"({world.silence}): its memory may know more than the disk",
             "let it answer, or stop it",
         )

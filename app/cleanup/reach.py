@@ -31,6 +31,8 @@ class Reached:
     """A Place that was found as it was planned: its directory, its name there, and stat(2).
 
     ``descriptor`` is of the entry itself and good for no reading or writing (O_PATH, open(2)).
+    ``way`` are the open directories that lead to it, with their paths: the base, then one for each
+    name but the last.
     """
 
     path: bytes
@@ -38,6 +40,7 @@ class Reached:
     name: bytes
     descriptor: int
     status: os.stat_result
+    way: tuple[tuple[int, bytes], ...] = ()
 
 
 def path_of(place: Place) -> bytes:
@@ -63,16 +66,19 @@ def reached(place: Place) -> Iterator[Reached]:
     """
     path = path_of(place)
     with ExitStack() as opened:
-        parent = _base(place, opened)
+        parent, above = _base(place, opened), place.base
+        way = [(parent, above)]
         for name in place.names[:-1]:
             parent = _below(parent, name, os.O_PATH | os.O_DIRECTORY, path, opened)
+            above = os.path.join(above, name)
+            way.append((parent, above))
             if os.fstat(parent).st_dev != place.origin.device:
                 raise Unreachable(_sentence(path, "another file system lies on the way to it"))
         name = place.names[-1]
         descriptor = _below(parent, name, os.O_PATH, path, opened)
         if identity_of(descriptor) != place.identity:
             raise Unreachable(_sentence(path, "something else lies there now"))
-        yield Reached(path, parent, name, descriptor, os.fstat(descriptor))
+        yield Reached(path, parent, name, descriptor, os.fstat(descriptor), tuple(way))
 
 
 def _base(place: Place, opened: ExitStack) -> int:

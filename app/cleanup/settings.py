@@ -17,6 +17,7 @@ from app.stores.files import Damage, Fields, parse_object, read_file
 _HOST_CONFIG = "hostconfig.json"
 _MOST = 16 * 1024 * 1024
 _SHARED = "container:"
+_SERVICE = "com.docker.swarm.service.name"
 #: moby oci/oci.go DefaultPathEnv.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ROOTS = ("", "0", "root")
@@ -29,14 +30,18 @@ class Settings:
     """``shares`` are the containers, by id or name, whose namespaces this one has joined.
 
     ``binds`` are the host paths that it mounts, by ``--volume`` or ``--mount``. ``unnamed`` are the
-    volumes that were made for it because nobody gave a name. ``auto_remove`` is ``docker run
-    --rm``. ``known`` is false where a file could not be read, or only in part.
+    volumes that were made for it because nobody gave a name, ``images`` the ids of those that it
+    mounts (``--mount type=image``). ``service`` is the swarm's, of which it is a task.
+    ``auto_remove`` is ``docker run --rm``. ``known`` is false where a file could not be read, or
+    only in part.
     """
 
     auto_remove: bool = False
     shares: tuple[str, ...] = ()
     binds: tuple[bytes, ...] = ()
     unnamed: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    service: str = ""
     log_options: Mapping[str, str] = field(default_factory=dict)
     known: bool = True
 
@@ -81,6 +86,8 @@ def read_settings(container: Container) -> Settings:
         shares=tuple(mode.removeprefix(_SHARED) for mode in modes if mode.startswith(_SHARED)),
         binds=tuple(dict.fromkeys(_paths((*_asked_binds(host), *_made_binds(mounts))))),
         unnamed=tuple(dict.fromkeys(_unnamed(mounts))),
+        images=tuple(dict.fromkeys(_images(mounts))),
+        service=(made or Fields({})).fields("Config").fields("Labels").text(_SERVICE),
         log_options={name: options.text(name) for name in options.values},
     )
     known = asked is not None and made is not None and not asked.wrong and not made.wrong
@@ -133,3 +140,10 @@ def _unnamed(mounts: Iterable[Fields]) -> Iterator[str]:
         name, kind = mount.text("Name"), mount.text("Type")
         if name and kind in ("volume", "") and not mount.fields("Spec").text("Source"):
             yield name
+
+
+def _images(mounts: Iterable[Fields]) -> Iterator[str]:
+    """moby daemon/volumes_unix.go, from 28.0 on: the source of the spec is the image's id."""
+    for mount in mounts:
+        if mount.text("Type") == "image":
+            yield mount.fields("Spec").text("Source")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from app.cleanup.outcome import Space
 from app.host import looks
 
@@ -21,3 +23,11 @@ def space_of(path: bytes) -> Space | None:
         inodes_free=found.f_favail,
         inodes_total=found.f_files,
     )
+
+
+def is_read_only(path: bytes) -> bool:
+    """Whether nothing can be removed there: its mount or its filesystem is read-only."""
+    try:
+        return bool(looks.statvfs(path).f_flag & os.ST_RDONLY)
+    except (OSError, ValueError):
+        return False

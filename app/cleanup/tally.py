@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.cleanup.outcome import Progress
@@ -27,7 +27,9 @@ class Erased:
     an overlay what its writable layer had. Who holds a file open cannot be known.
     ``complete``: nothing is left of it. ``stopped``: the user said stop. ``left`` is the number of
     entries that could not be removed, ``sentences`` the first of them with the reason; ``gone``:
-    it was not there any more.
+    it was not there any more. ``moved`` directories were moved out of it meanwhile, by somebody
+    else, the first of them from the path ``moved_from``: they are as they were. ``rest`` is where
+    what is left of it lies, put aside; ``hindered`` says what was mounted meanwhile and stopped it.
     """
 
     removed: Frees = field(default_factory=Frees)
@@ -36,6 +38,10 @@ class Erased:
     gone: bool = False
     left: int = 0
     sentences: tuple[str, ...] = ()
+    moved: int = 0
+    moved_from: bytes = b""
+    rest: bytes = b""
+    hindered: str = ""
 
 
 @dataclass(slots=True)
@@ -43,6 +49,7 @@ class Tally:
     """Counts one removal, here and for whoever looks at the progress.
 
     ``upper`` is where the writable layer of an overlay has what is removed through its mount.
+    ``hinders`` says why it must stop for a mount that changed meanwhile, or "".
     """
 
     progress: Progress
@@ -52,13 +59,18 @@ class Tally:
     left: int = 0
     sentences: list[str] = field(default_factory=list)
     given_up: bool = False
+    moved: int = 0
+    moved_from: bytes = b""
+    hinders: Callable[[], str] = str
+    hindered: str = ""
 
     @property
     def goes_on(self) -> bool:
-        """Whether nobody said stop, and there is a point in going on."""
-        return not (self.progress.stopped or self.given_up)
+        """Whether nobody said stop, no mount hinders it, and there is a point in going on."""
+        self.hindered = self.hindered or self.hinders()
+        return not (self.progress.stopped or self.given_up or self.hindered)
 
-    def own(self, status: os.stat_result, names: Sequence[bytes]) -> os.stat_result | None:
+    def own(self, status: os.stat_result | None, names: Sequence[bytes]) -> os.stat_result | None:
         """Of an entry that will go, what gives something back: itself, unless it is an overlay's.
 
         Then what its writable layer has at ``names`` (from the top of the removal on): None where
@@ -93,8 +105,14 @@ class Tally:
         if len(self.sentences) < _MOST_SENTENCES:
             self.sentences.append(f"{os.fsdecode(path)} stays: {why}.")
 
-    def result(self, complete: bool) -> Erased:
-        """What came of it."""
+    def moved_away(self, path: bytes) -> None:
+        """A directory was moved out of what is removed, by somebody else."""
+        self.moved += 1
+        self.moved_from = self.moved_from or path
+
+    def result(self, complete: bool, rest: bytes = b"") -> Erased:
+        """What came of it; ``rest`` is where the remainder was put, if there is any."""
+        complete = complete and not self.moved
         stopped = self.progress.stopped and not complete
         return Erased(
             Frees(self.freed_bytes, self.freed_inodes),
@@ -102,6 +120,10 @@ class Tally:
             stopped=stopped,
             left=self.left,
             sentences=tuple(self.sentences),
+            moved=self.moved,
+            moved_from=self.moved_from,
+            rest=rest,
+            hindered=self.hindered,
         )
 
 

@@ -169,6 +169,14 @@ class World:
             if name in wanted and looks.islink(path):
                 yield path
 
+    def known_as(self, layer: Layer) -> Iterator[bytes]:
+        """Parts of paths, with slashes around them, by which a mount would name this layer."""
+        names = layer.path.rstrip(b"/").split(b"/")
+        # A snapshot's number says nothing without the directory above it.
+        yield b"/%b/" % b"/".join(names[-2:] if layer.is_snapshot else names[-1:])
+        for link in self.links([layer.id]):
+            yield b"/%b/" % os.path.basename(link)
+
     def notes_on(self, layers: Iterable[Layer]) -> Iterator[bytes]:
         """The directories in layerdb that go with these layers: the evidence names them."""
         for layer in layers:

@@ -25,7 +25,9 @@ _OVERLAY_PARTS = re.compile(rb"(?:^|,)(?:lowerdir\+?|datadir\+|upperdir)=([^,]*)
 #: systemd waits at /proc/sys/fs/binfmt_misc (autofs) and lxcfs gives /proc/meminfo: nobody's data.
 _KERNELS = (b"/proc/", b"/sys/", b"/dev/")
 #: The links that lead into what another process sees: their text is no path of ours.
-_MAGIC = re.compile(rb"/proc/([0-9]+)(?:/task/[0-9]+)?/(root|cwd|exe|fd/[0-9]+)")
+_MAGIC = re.compile(
+    rb"/proc/([0-9]+)(?:/task/[0-9]+)?/(?:root|cwd|exe|fd/[0-9]+|map_files/[0-9a-f-]+)"
+)
 _MOST_LINKS = 40  # as the kernel follows, linux/namei.h MAXSYMLINKS
 _FRESH = 0.5  # seconds that what was read of the mounts is good for
 
@@ -165,10 +167,12 @@ def _step(done: bytes, first: bytes, rest: list[bytes], known: _Known) -> bytes 
 def _in_process(link: bytes, pid: bytes, names: list[bytes], known: _Known) -> bytes | Far:
     """What lies behind a magic link, as the mounts of its process have it."""
     path = os.path.join(link, *reversed(names))
-    if pid not in known.processes:
+    # Most processes share one namespace: its mounts are read once.
+    view = _target(b"/proc/%s/ns/mnt" % pid) + _target(b"/proc/%s/root" % pid) or pid
+    if view not in known.processes:
         mounts = mountinfo.read(os.fsdecode(pid))
-        known.processes[pid] = _Seen(mounts, _risky(mounts))
-    process = known.processes[pid]
+        known.processes[view] = _Seen(mounts, _risky(mounts))
+    process = known.processes[view]
     if not process.risky:
         return path
     seen = b"/" + b"/".join(reversed(names)) if link.endswith(b"/root") else _target(link)

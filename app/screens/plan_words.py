@@ -73,6 +73,8 @@ def _plan(plan: Plan) -> Section:
 def _plan_lines(plan: Plan) -> Iterator[Line]:
     yield from _path(plan)
     yield Line("frees", frees_words(plan.frees))
+    if plan.kept.inodes:
+        yield Line("leaves", f"{frees_words(plan.kept)}: the build cache alone keeps that")
     for sentence in plan.consequences:
         yield Line("means", sentence)
     if plan.offers_volumes:

@@ -241,6 +241,7 @@ def _cache(disk: DiskReading, engine: EngineReading | None) -> Iterator[CacheEnt
                 alias_of=known.alias_of if known else "",
                 listed=listed is not None,
                 in_use=bool(listed and listed.in_use),
+                blob=known.blob if known else "",
             )
 
 

@@ -43,7 +43,8 @@ class CacheRecord:
     an image layer. ``cache_mount_id`` is the id of a ``RUN --mount=type=cache``. ``alias_of`` is
     the mutable record whose directory this one shares. ``created`` and ``last_used`` are unix
     seconds. A snapshot that only a lease keeps is a record without a description, its snapshot
-    key for an id.
+    key for an id. ``blob`` is the digest of its data, compressed, in the content store, "" where
+    there is none.
     """
 
     id: str
@@ -57,6 +58,7 @@ class CacheRecord:
     last_used: float | None = None
     committed: bool = False
     alias_of: str = ""
+    blob: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class _Entry:
     created: float | None = None
     last_used: float | None = None
     committed: bool = False
+    blob: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +229,7 @@ def _entry(id_: str, bucket: Bucket, faults: list[str]) -> _Entry:
         created=_seconds(bucket, "cache.createdAt"),
         last_used=_seconds(bucket, "cache.lastUsedAt"),
         committed=_value(bucket, "snapshot.committed") is True,
+        blob=_text(bucket, "cache.blob"),
     )
 
 
@@ -350,6 +354,7 @@ def _record(
         last_used=entry.last_used,
         committed=entry.committed or bool(snapshot.committed or chain_id),
         alias_of=entry.alias_of,
+        blob=entry.blob,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from app.host import looks
 from app.model import DataRoot, ImageStore, Problem
+from app.stores.containerd_roots import DEFAULT_ROOT as CONTAINERD_ROOT
 from app.stores.containerd_roots import (
     containerd_of,
     is_containerd_root,
@@ -20,7 +22,9 @@ from app.stores.hints import (
     DEFAULT_ROOT,
     Hint,
     Host,
+    Process,
     configured,
+    dockerds,
     others_running,
     rootless,
     running,
@@ -39,6 +43,7 @@ from app.stores.recognise import (
     no_root,
     require_directory,
 )
+from app.stores.standing import shown_twice, surroundings, with_standing
 
 __all__ = [
     "NAMED",
@@ -80,7 +85,7 @@ def discover(
     Raises RootError: NoDataRoot, NotADataRoot or NoPermission, each a sentence with the next step.
     """
     host = Host(fs_root)
-    found = _Found(engine, host)
+    found = _Found(engine, host, dockerds(host))
     if data_roots:
         for path in data_roots:
             try:
@@ -94,7 +99,7 @@ def discover(
     _find_main(found, engine, host)
     homes, problems = rootless(host)
     found.problems += problems
-    found.try_each([*others_running(host), *homes])
+    found.try_each([*others_running(host, found.dockerds), *homes])
     if not found.roots and not found.try_each(containerd_hints(host)):
         raise found.nothing()
     return found.result()
@@ -105,7 +110,7 @@ def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
     word = Hint(engine.root, f"the engine at {engine.url}") if engine else None
     if word and word.path.startswith(b"/") and found.try_each([word]):
         return
-    for look in (configured, running):
+    for look in (configured, partial(running, engines=found.dockerds)):
         hints, problems = look(host)
         found.problems += problems
         if found.try_each(hints):
@@ -121,6 +126,7 @@ class _Found:
 
     engine: EngineInfo | None
     host: Host
+    dockerds: tuple[Process, ...]
     roots: dict[bytes, DataRoot] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     failures: list[RootError] = field(default_factory=list)
@@ -181,9 +187,16 @@ class _Found:
     def _put(
         self, path: bytes, found_by: str, nested: tuple[bytes, ...] = (), *, named: bool = False
     ) -> None:
-        if path not in self.roots:
-            root = _served(path, self.engine) or _unserved(path)
-            self.roots[path] = replace(root, found_by=found_by, nested=nested, named=named)
+        if path in self.roots:
+            return
+        root = _served(path, self.engine) or _unserved(path)
+        if same := next((it for it in self.roots if _is_same(it, path)), b""):
+            shown, there = os.fsdecode(path), os.fsdecode(same)
+            self.problems.append(
+                Problem(shown, f"{shown} is the same directory as {there}, where it is shown.")
+            )
+            return
+        self.roots[path] = replace(root, found_by=found_by, nested=nested, named=named)
 
     def nothing(self) -> RootError:
         """Why there is no root at all: the refusal, where there was one, is worth most."""
@@ -197,8 +210,25 @@ class _Found:
         )
 
     def result(self) -> Discovery:
-        """What was found, each containerd with the data root that it works for."""
-        return Discovery(tuple(self._paired()), tuple(self.problems))
+        """What was found, each containerd with the data root that it works for.
+
+        Of each root is known how far it is believed, whatever else of this machine is shown.
+        """
+        around = surroundings((*self.roots, *self._known()), self.engine, self.host)
+        roots = tuple(with_standing(it, around) for it in self._paired())
+        shared = (problem for root in roots for problem in shown_twice(root))
+        return Discovery(roots, (*self.problems, *shared))
+
+    def _known(self) -> Iterator[bytes]:
+        """Where this machine's data roots are, or may be."""
+        if self.engine and self.engine.root.startswith(b"/"):
+            yield self.engine.root
+        hints, _ = configured(self.host)
+        more, _ = running(self.host, self.dockerds)
+        for hint in (*hints, *more, *others_running(self.host, self.dockerds)):
+            yield hint.path
+        yield self.host.at(DEFAULT_ROOT)
+        yield self.host.at(CONTAINERD_ROOT)
 
     def _paired(self) -> Iterator[DataRoot]:
         """A containerd root that was named stands beside the data root that uses it, or alone.
@@ -247,6 +277,13 @@ class _Found:
             if bare and left:
                 taken[root.path] = left[0]
         return taken
+
+
+def _is_same(one: bytes, other: bytes) -> bool:
+    try:
+        return looks.samefile(one, other)
+    except OSError:
+        return False
 
 
 def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:

@@ -14,7 +14,10 @@ from app.stores.containerd import ContainerdReading, read_containerd
 from app.stores.containers import ContainerRecord, read_containers
 from app.stores.gaps import find_gaps, find_snapshot_gaps, is_gone
 from app.stores.graphdriver import GraphdriverReading, read_graphdriver
-from app.stores.overlay2 import LayerGraph, read_graph
+from app.stores.mounts import read_own
+from app.stores.overlay2 import LINKS, LayerDir, LayerGraph, read_graph
+from app.stores.remainders import left_in
+from app.stores.standing import problems_of
 from app.stores.states import checked_states
 from app.stores.volumes import VolumeRecord, read_volumes
 
@@ -93,23 +96,30 @@ def read_disk(root: DataRoot) -> DiskReading:
     meanwhile, it can only be new.
     """
     driver = driver_directory(root.path)
+    graph, names = LayerGraph(), GraphdriverReading()
     if has_overlay2(root.path) or root.driver == OVERLAY2:
-        graph = read_graph(driver)
-        names = read_graphdriver(root.path, OVERLAY2)
-    else:
-        graph, names = LayerGraph(), GraphdriverReading()
-    containers, container_problems = read_containers(root.path)
-    volumes, volume_problems = read_volumes(root.path)
-    buildkit = read_buildkit(root.path)
+        if _is_read(root, OVERLAY2):
+            graph = read_graph(driver)
+        if _is_read(root, "image"):
+            names = read_graphdriver(root.path, OVERLAY2)
+    containers, container_problems = (
+        read_containers(root.path) if _is_read(root, "containers") else ({}, ())
+    )
+    volumes, volume_problems = read_volumes(root.path) if _is_read(root, "volumes") else ((), ())
+    buildkit = read_buildkit(root.path) if _is_read(root, "buildkit") else BuildkitReading()
     containerd = read_containerd(root.containerd) if root.containerd else None
-    graph = _explained(_without_vanished(graph), names)
+    graph, covered = _uncovered(_explained(_without_vanished(graph), names), driver)
     problems = (
+        *problems_of(root),
+        *covered,
+        *_disowned(root, graph),
         *graph.problems,
+        *_remainders(root.path, graph, containerd),
         *names.problems,
         *container_problems,
         *volume_problems,
         *buildkit.problems,
-        *(find_gaps(root.path, graph, names, containers) if uses_overlay2(root) else ()),
+        *(find_gaps(root.path, graph, names, containers) if _is_whole(root) else ()),
         *(find_snapshot_gaps(root, containerd, containers) if containerd else ()),
         *_unread_store(root),
     )
@@ -126,6 +136,67 @@ def read_disk(root: DataRoot) -> DiskReading:
         workers=_workers(root, containerd),
         hidden_containers=container_problems,
     )
+
+
+def _remainders(
+    root: bytes, graph: LayerGraph, containerd: ContainerdReading | None
+) -> tuple[Problem, ...]:
+    """What removals left that did not come to their end."""
+    snapshotters = containerd.snapshotters if containerd else ()
+    graphs = (graph, *(it.graph for it in snapshotters))
+    homes = [layer.path for it in graphs for layer in it.directories.values()]
+    return left_in((os.path.join(root, b"tmp"), *homes))
+
+
+def _is_read(root: DataRoot, name: str) -> bool:
+    part = root.part(os.path.join(root.path, name.encode()))
+    return part is None or part.readable
+
+
+def _is_whole(root: DataRoot) -> bool:
+    """Whether the directories were read that metadata may miss."""
+    return uses_overlay2(root) and _is_read(root, OVERLAY2)
+
+
+def _uncovered(graph: LayerGraph, driver: bytes) -> tuple[LayerGraph, tuple[Problem, ...]]:
+    """The same, where it is marked what another directory is mounted over.
+
+    Docker mounts a layer at ``merged`` in it, and nothing at the directory itself or at ``l``.
+    """
+    real = looks.realpath(driver)
+    points = {it.point for it in read_own() if os.path.dirname(it.point) == real}
+    if not points:
+        return graph, ()
+    marked = {
+        name: replace(layer, covered=True)
+        for name, layer in graph.directories.items()
+        if os.path.join(real, os.fsencode(name)) in points
+    }
+    problems: tuple[Problem, ...] = ()
+    if os.path.join(real, LINKS.encode()) in points:
+        where = os.path.join(os.fsdecode(driver), LINKS)
+        words = f"Something is mounted at {where}: nobody can tell who stands on whom; unmount it."
+        problems = (Problem(where, words, hides_owners=True),)
+    return replace(graph, directories=graph.directories | marked), problems
+
+
+def _disowned(root: DataRoot, graph: LayerGraph) -> tuple[Problem, ...]:
+    """One sentence where the root says nothing of directories, for they are not its writers'."""
+    found = [it for it in graph.directories.values() if is_foreign(root, it)]
+    if not found:
+        return ()
+    where = os.fsdecode(os.path.dirname(found[0].path))
+    words = (
+        f"{len(found)} of {len(graph.directories)} directories in {where} belong to somebody else "
+        f"than who could have written {os.fsdecode(root.path)}: whose layers they are is not told "
+        "from it."
+    )
+    return (Problem(where, words),)
+
+
+def is_foreign(root: DataRoot, layer: LayerDir) -> bool:
+    """Whether what this root says of a directory counts for nothing."""
+    return layer.covered or (layer.uid is not None and not root.speaks_for(layer.uid))
 
 
 def _workers(root: DataRoot, containerd: ContainerdReading | None) -> dict[str, BuildkitReading]:

@@ -139,11 +139,18 @@ class Process:
             return False
 
 
-def running(host: Host) -> tuple[list[Hint], list[Problem]]:
+def dockerds(host: Host) -> tuple[Process, ...]:
+    """Every process that is dockerd, or calls itself so, whoever runs it."""
+    return tuple(processes(host, b"dockerd"))
+
+
+def running(
+    host: Host, engines: Sequence[Process] | None = None
+) -> tuple[list[Hint], list[Problem]]:
     """What every dockerd that root runs here says: ``--data-root``, its own ``--config-file``."""
     hints: list[Hint] = []
     problems: list[Problem] = []
-    for engine in processes(host, b"dockerd"):
+    for engine in dockerds(host) if engines is None else engines:
         if is_trusted(engine.uid) and not engine.inside:
             more, wrong = _engine_roots(host, engine)
             hints += [hint for hint in more if engine.means(host, hint.path)]
@@ -151,13 +158,13 @@ def running(host: Host) -> tuple[list[Hint], list[Problem]]:
     return hints, problems
 
 
-def others_running(host: Host) -> list[Hint]:
+def others_running(host: Host, engines: Sequence[Process] | None = None) -> list[Hint]:
     """The same of users' engines and of those in containers, as far as each may say so.
 
     They are shown beside this machine's own root and never stand in for it.
     """
     hints: list[Hint] = []
-    for engine in processes(host, b"dockerd"):
+    for engine in dockerds(host) if engines is None else engines:
         if engine.inside or not is_trusted(engine.uid):
             more, _ = _engine_roots(host, engine)
             hints += [
@@ -169,10 +176,14 @@ def others_running(host: Host) -> list[Hint]:
 
 
 class Worker(NamedTuple):
-    """A daemon's process that works on a data root; not ``sure``: nobody can tell, it may."""
+    """A daemon's process that works on a data root; not ``sure``: nobody can tell, it may.
+
+    ``inside``: in a container, where a path, or a link in the data root, may lead elsewhere.
+    """
 
     pid: int
     sure: bool = True
+    inside: bool = False
 
 
 def serving(host: Host, root: bytes) -> list[Worker]:
@@ -184,21 +195,23 @@ def serving(host: Host, root: bytes) -> list[Worker]:
     root below its own it is. Where a process may not be looked at, its word cannot be checked,
     and it counts.
     """
-    found: dict[int, bool] = {}
-    for pid in lock_holders(os.path.join(root, b"volumes", b"metadata.db"), host.at(b"/proc")):
-        if _believed(host, pid, root):
-            found[pid] = True
-    for engine in processes(host, b"dockerd"):
-        if engine.pid not in found and engine.may_speak_for(root):
-            sure = _serves(host, engine, root)
-            if sure is not False:
-                found[engine.pid] = bool(sure)
-    return sorted((Worker(*it) for it in found.items()), key=lambda it: (not it.sure, it.pid))
-
-
-def _believed(host: Host, pid: int, root: bytes) -> bool:
-    uid = runner_of(os.path.join(host.at(b"/proc"), b"%d" % pid))
-    return uid is not None and Process(pid, uid, (), {}).may_speak_for(root)
+    proc = host.at(b"/proc")
+    database = os.path.join(root, b"volumes", b"metadata.db")
+    found: dict[int, Worker] = {}
+    for pid in lock_holders(database, proc):
+        process = os.path.join(proc, b"%d" % pid)
+        uid = runner_of(process)
+        if uid is not None and Process(pid, uid, (), {}).may_speak_for(root):
+            found[pid] = Worker(pid, inside=_is_inside(host, process))
+    # What a container's process says of itself counts less than the lock that it does not have.
+    locked = looks.isfile(database) and looks.isfile(os.path.join(proc, b"locks"))
+    for engine in dockerds(host):
+        if engine.pid in found or not engine.may_speak_for(root) or (engine.inside and locked):
+            continue
+        sure = _serves(host, engine, root)
+        if sure is not False:
+            found[engine.pid] = Worker(engine.pid, bool(sure), engine.inside)
+    return sorted(found.values(), key=lambda it: (not it.sure, it.pid))
 
 
 def _serves(host: Host, engine: Process, root: bytes) -> bool | None:
@@ -269,18 +282,18 @@ def processes(host: Host, program: bytes) -> Iterator[Process]:
             continue
         settings = (item.partition(b"=") for item in _fields(os.path.join(process, b"environ")))
         environ = {key: value for key, _, value in settings}
-        inside = not _is_same(os.path.join(process, b"root"), host.at(b"/"))
+        inside = _is_inside(host, process)
         yield Process(int(name), uid, tuple(arguments[1:]), environ, inside)
 
 
-def _is_same(theirs: bytes, ours: bytes) -> bool:
-    """Whether a process has our root directory; also where it may not be looked at."""
+def _is_inside(host: Host, process: bytes) -> bool:
+    """Whether a process has another root directory; not where it may not be looked at."""
     try:
-        return looks.samefile(theirs, ours)
+        return not looks.samefile(os.path.join(process, b"root"), host.at(b"/"))
     except PermissionError:
-        return True
-    except OSError:
         return False
+    except OSError:
+        return True
 
 
 def _fields(path: bytes) -> list[bytes]:

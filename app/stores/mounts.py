@@ -17,6 +17,7 @@ from pathlib import Path
 from app.model import Problem, within
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+_ELSEWHERE = ("nfs", "cifs", "smb", "fuse", "afs", "ceph", "gfs", "ocfs2", "lustre", "glusterfs")
 _LIST_OPTIONS = (b"lowerdir",)
 _SINGLE_OPTIONS = (b"lowerdir+", b"datadir+")
 
@@ -140,6 +141,15 @@ def holding(path: bytes, mounts: Iterable[Mount]) -> Mount | None:
         if within(path, mount.point) and (not found or len(mount.point) >= len(found.point)):
             found = mount
     return found
+
+
+def is_served_elsewhere(mount: Mount) -> bool:
+    """Whether other machines, or a program, may change unseen what lies on it.
+
+    Then no process here need be the one that uses it: a daemon may work on it on another host, or
+    on the directory that such a mount only passes on (fuse(4)).
+    """
+    return mount.fstype.startswith(_ELSEWHERE)
 
 
 def spellings(path: bytes, ours: Iterable[Mount], theirs: Iterable[Mount]) -> tuple[bytes, ...]:

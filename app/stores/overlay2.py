@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 
 from app.model import Problem
 from app.stores.files import Damage, Entry, Folder, bounded
+from app.stores.remainders import NAME as NAME_OF_REST
+from app.stores.remainders import SAYS
 
 LINKS = "l"
 TOKEN = re.compile(r"[A-Z2-7]{26}")
@@ -47,7 +49,8 @@ class LayerDir:
     its files are damaged or disagree: nobody can tell then who stands on it, or on whom it stands.
     ``interrupted``: it is not sure only because a removal in the engine's order did not come to its
     end: its ``link`` file names a token that ``l/`` has no more, or nothing at all is left in it.
-    ``alone``: an init layer whose container's layer is not there.
+    ``alone``: an init layer whose container's layer is not there. ``uid`` is whose directory it is,
+    None where nobody looked. ``covered``: something is mounted at the directory itself.
     """
 
     name: str
@@ -65,6 +68,8 @@ class LayerDir:
     sure: bool = True
     interrupted: bool = False
     alone: bool = False
+    uid: int | None = None
+    covered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class _Found:
     lower: str = ""
     below: tuple[str, ...] = ()
     mtime: float = 0.0
+    uid: int | None = None
     present: frozenset[str] = frozenset()
     foreign: str = ""
     notes: list[str] = field(default_factory=list)
@@ -162,7 +168,8 @@ def _read_once(home: Folder, name: str) -> _Found | None:
 
 
 def _look(folder: Folder, found: _Found) -> None:
-    found.mtime = folder.status().st_mtime
+    about = folder.status()
+    found.mtime, found.uid = about.st_mtime, about.st_uid
     directories = set()
     found.bare = True
     try:
@@ -170,6 +177,8 @@ def _look(folder: Folder, found: _Found) -> None:
             found.bare = False
             if kind is Entry.DIRECTORY or name == "committed":
                 directories.add(name)
+            if NAME_OF_REST.fullmatch(os.fsencode(name)):
+                found.notes.append(f"{name} in it {SAYS}")
             elif name.startswith(".tmp-"):
                 found.notes.append("a crash of the engine left a half-written file in it")
     except Damage as damage:
@@ -402,6 +411,7 @@ class _Reading:
             sure=found.sure and not doubts,
             interrupted=self._is_interrupted(found, tokens, doubts, here),
             alone=alone,
+            uid=found.uid,
         )
 
     def _is_interrupted(

@@ -22,6 +22,7 @@ from app.stores.verdict import (
     Verdict,
     contradictory,
     differing,
+    disowned,
     perhaps_an_images,
 )
 
@@ -112,6 +113,10 @@ def _forgotten(asked: SnapshotQuestion) -> Verdict | None:
     return _unknown(f"meta.db does not know it; {COLLECTED}")
 
 
+def _disowned(asked: SnapshotQuestion) -> Verdict | None:
+    return disowned(asked.question)
+
+
 def _damaged(asked: SnapshotQuestion) -> Verdict | None:
     directory = asked.question.directory
     return None if directory.sure else _unknown("; ".join(directory.notes))
@@ -200,6 +205,7 @@ def _unknown(why: str) -> Verdict:
 
 
 _CHECKS: tuple[Callable[[SnapshotQuestion], Verdict | None], ...] = (
+    _disowned,
     _unlisted,
     _inactive,
     _forgotten,

@@ -59,6 +59,10 @@ class SnapshotterReading:
     readable: bool = True
 
 
+#: By name: when it last changed (unix seconds), and whose directory it is.
+_Found = dict[str, tuple[float, "int | None"]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One bucket of v1/snapshots."""
@@ -106,7 +110,7 @@ def read_snapshotter(root: bytes, name: str) -> SnapshotterReading:
     parents = {full: _ancestors(full, entries) for full in entries}
     directories = {}
     named = {str(entry.number): full for full, entry in entries.items()}
-    for number, mtime in found.items():
+    for number, (mtime, uid) in found.items():
         path = os.path.join(home, os.fsencode(number))
         if not looks.lexists(path):
             continue  # it went meanwhile, after its entry
@@ -120,6 +124,7 @@ def read_snapshotter(root: bytes, name: str) -> SnapshotterReading:
             mtime=mtime,
             notes=() if whole else ("metadata.db does not have all of its parents",),
             sure=whole,
+            uid=uid,
         )
     users = _users(directories)
     problems += _lost(home, named, entries, found)
@@ -157,15 +162,15 @@ def _users(directories: dict[str, LayerDir]) -> dict[str, tuple[str, ...]]:
 # --- directories ----------------------------------------------------------------------------------
 
 
-def _directories(home: bytes, problems: list[Problem]) -> dict[str, float]:
-    """Every directory in ``snapshots`` with the newest time of it and its ``fs`` (unix seconds)."""
-    found: dict[str, float] = {}
+def _directories(home: bytes, problems: list[Problem]) -> _Found:
+    """Every directory in ``snapshots``: the newest time of it and its ``fs``, and whose it is."""
+    found: _Found = {}
     try:
         with Folder.open(home) as folder:
             for name in folder.directories():
                 path = os.path.join(home, os.fsencode(name))
-                times = [_mtime(path), _mtime(os.path.join(path, b"fs"))]
-                found[name] = max(times)
+                (own, uid), (inner, _) = _about(path), _about(os.path.join(path, b"fs"))
+                found[name] = max(own, inner), uid
     except FileNotFoundError:
         words = "is not there any more; start again"
         problems.append(_problem(home, words))
@@ -174,18 +179,19 @@ def _directories(home: bytes, problems: list[Problem]) -> dict[str, float]:
     return found
 
 
-def _mtime(path: bytes) -> float:
+def _about(path: bytes) -> tuple[float, int | None]:
     try:
-        return looks.lstat(path).st_mtime
+        about = looks.lstat(path)
     except OSError:
-        return 0.0
+        return 0.0, None
+    return about.st_mtime, about.st_uid
 
 
 # --- metadata.db ----------------------------------------------------------------------------------
 
 
 def _entries(
-    database: bytes, found: dict[str, float], problems: list[Problem]
+    database: bytes, found: _Found, problems: list[Problem]
 ) -> tuple[dict[str, _Entry], bool]:
     """Every entry that makes sense by its full name, and whether that is all of them."""
     try:
@@ -284,7 +290,7 @@ def _ancestors(full: str, entries: dict[str, _Entry]) -> tuple[tuple[str, ...], 
 
 
 def _lost(
-    home: bytes, named: dict[str, str], entries: dict[str, _Entry], found: dict[str, float]
+    home: bytes, named: dict[str, str], entries: dict[str, _Entry], found: _Found
 ) -> Iterator[Problem]:
     """Snapshots whose directories somebody removed by hand."""
     for number, full in named.items():

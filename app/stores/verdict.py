@@ -6,12 +6,13 @@ why. ``unreferenced`` needs every source of names to be readable and silent.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
-from app.model import ImageStore, Kind, Owner, Role
+from app.model import DataRoot, Hold, ImageStore, Kind, Owner, Role
 from app.stores.claims import Claim, Claims, Key
-from app.stores.disk import DiskReading
+from app.stores.disk import DiskReading, is_foreign
 from app.stores.engine import EngineReading
 from app.stores.live import Live
 from app.stores.overlay2 import LayerDir
@@ -110,6 +111,32 @@ def supported(question: Question, verdicts: Mapping[str, Verdict]) -> Verdict:
 def _unknown(reasons: Iterator[str]) -> Verdict | None:
     why = next(reasons, "")
     return Verdict(Role.UNKNOWN, why) if why else None
+
+
+def disowned(question: Question) -> Verdict | None:
+    """Unknown where the data root is not believed about this directory, whatever it says of it."""
+    directory, root = question.directory, question.case.disk.root
+    if directory.covered:
+        return Verdict(Role.UNKNOWN, "something else is mounted over this directory")
+    if not is_foreign(root, directory):
+        return None
+    words = (
+        f"it belongs to user {directory.uid}, and others could have written this data root, so it "
+        "is not believed about it"
+    )
+    return Verdict(Role.UNKNOWN, words)
+
+
+def _shared(root: DataRoot) -> Iterator[str]:
+    """That another data root shows what tells whose the layers are, or the layers themselves."""
+    for name in (b"overlay2", b"image", b"containers", b"buildkit"):
+        part = root.part(os.path.join(root.path, name))
+        if part and part.hold is not Hold.OWN:
+            shown = " and ".join(os.fsdecode(it) for it in part.rivals) or "another place"
+            used = "Docker works there" if part.hold is Hold.OTHERS else "nobody knows who uses it"
+            yield (
+                f"no owner found, but {name.decode()} is the same directory as in {shown}: {used}"
+            )
 
 
 def _inactive(question: Question) -> Verdict | None:
@@ -255,6 +282,7 @@ _FORGOTTEN = (
 def _doubts(question: Question) -> Iterator[str]:
     """Every reason not to call an unnamed directory unreferenced."""
     case, name = question.case, question.directory.name
+    yield from _shared(case.disk.root)
     for problem in case.disk.hiding:
         yield f"no owner found, but {problem.source} could not be read"
     if case.disk.root.image_store is ImageStore.UNDECIDED:
@@ -282,6 +310,7 @@ def _young(question: Question) -> str:
 
 
 _CHECKS: tuple[Callable[[Question], Verdict | None], ...] = (
+    disowned,
     _inactive,
     _damaged,
     contradictory,

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from app.cleanup.engine_calls import EngineCalls
+from app.cleanup.execute import execute
+from app.cleanup.journal import Journal
+from app.cleanup.outcome import Progress
 from app.cleanup.plan import Plan, Subject, Wish
 from app.cleanup.planner import make_plan, wish_for
 from app.stores.survey import Request, Survey, survey
@@ -23,12 +27,14 @@ def surveyed(engine: Engine, *, offline: bool = False) -> Survey:
     return survey(Request((bytes(engine.data),), engine.url, offline, {}))
 
 
-def planned(engine: Engine, wish: Wish | Path | bytes, *, offline: bool = False) -> Plan:
-    """The plan for a wish or a path, with everything read anew."""
+def planned(
+    engine: Engine, wish: Wish | Path | bytes, *, offline: bool = False, later: float = 0.0
+) -> Plan:
+    """The plan for a wish or a path, ``later`` seconds from now, with everything read anew."""
     found = surveyed(engine, offline=offline)
     if not isinstance(wish, Wish):
         (wish,) = wish_for(os.fsencode(wish), found)
-    return make_plan(wish, found)
+    return make_plan(wish, found, now=time.time() + later)
 
 
 def of(engine: Engine, subject: Subject, id_: str) -> Wish:
@@ -94,3 +100,27 @@ def typed(engine: Engine, commands: Iterable[str], shell: str = "sh") -> int:
         if done.returncode:
             return done.returncode
     return 0
+
+
+def space(engine: Engine) -> tuple[int, int]:
+    """Free bytes and inodes of the data root's filesystem, with everything written out.
+
+    What the daemon's databases take counts as free: they grow when something is forgotten.
+    """
+    subprocess.run(["sync", "--file-system", engine.data], check=True)
+    found = os.statvfs(engine.data)
+    databases = sum(it.stat().st_blocks * 512 for it in engine.data.glob("*/*.db"))
+    return found.f_bfree * found.f_frsize + databases, found.f_ffree
+
+
+def freed(engine: Engine, plan: Plan, renew: Callable[[], Plan] | None = None) -> tuple[int, int]:
+    """Carry the plan out as the explorer does; the bytes and inodes that this really gave back."""
+    before = space(engine)
+    calls = EngineCalls(engine.url, patience=60, timeout=5, recovery=5)
+    wish = plan.wish
+    outcome = execute(
+        plan, renew or (lambda: planned(engine, wish)), calls, Progress(), Journal(None)
+    )
+    assert outcome.done, outcome.why
+    after = space(engine)
+    return after[0] - before[0], after[1] - before[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.cleanup.outcome import Progress
 from app.cleanup.plan import Action, Place, Plan, Step, Subject, Wish
-from app.host.identity import Identity, identify
+from app.host.identity import Identity, identify, identity_of
 from tests.unit.scan_trees import scratch
 
 
@@ -18,7 +18,12 @@ def place(base: bytes | Path, *names: bytes | str) -> Place:
     """The place as it is now."""
     root = os.fsencode(base)
     parts = tuple(os.fsencode(name) for name in names)
-    return Place(root, identified(root), parts, identified(os.path.join(root, *parts)))
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        origin = identity_of(top)
+    finally:
+        os.close(top)
+    return Place(root, origin, parts, identified(os.path.join(root, *parts)))
 
 
 def identified(path: bytes | Path) -> Identity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from app.host.runs import program_of, runner_of
+from app.host.runs import lock_holders, program_of, runner_of
 from app.stores.hints import Host, Worker, others_running, running, serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
@@ -146,6 +147,28 @@ def test_the_lock_on_the_volumes_tells_whatever_the_process_is_called(place: Pat
     assert works(place / "roots") == []
 
 
+def test_a_users_lock_says_nothing(place: Path) -> None:
+    database = place / "roots/volumes/metadata.db"
+    database.touch()
+    ready, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.setresuid(MALLORY, MALLORY, MALLORY)
+        with database.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            os.write(writing, b".")
+            signal.pause()
+    try:
+        os.read(ready, 1)
+        assert list(lock_holders(bytes(database))) == [child]
+        assert works(place / "roots") == []
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for end in (ready, writing):
+            os.close(end)
+
+
 def test_a_program_that_calls_itself_something_else_is_known_by_its_file(place: Path) -> None:
     program = place / "dockerd"
     program.write_bytes(Path("/bin/sh").read_bytes())
@@ -181,10 +204,18 @@ def test_what_runs_in_a_container_counts_where_it_sees_the_root(place: Path, sho
 
         about = called("--config-file", "/etc/passwd", before=alone)
         pid = stack.enter_context(about)
-        assert works(place / "roots") == ([Worker(pid, sure=False)] if shown else [])
+        unsure = Worker(pid, sure=False, inside=True)
+        assert works(place / "roots") == ([unsure] if shown else [])
         pid = stack.enter_context(called("--data-root", "/data", before=alone))
-        assert (Worker(pid) in works(place / "roots")) == shown
+        assert (Worker(pid, inside=True) in works(place / "roots")) == shown
         assert not hinted(main(), Path("/data"))
+        # A daemon has the lock; who has it not only says that it is one.
+        database = place / "roots/volumes/metadata.db"
+        database.touch()
+        assert works(place / "roots") == []
+        with database.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert works(place / "roots") == [Worker(os.getpid())]
 
 
 def bind(source: Path, point: Path) -> None:

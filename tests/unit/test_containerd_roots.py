@@ -338,3 +338,16 @@ def test_an_odd_configuration_names_nothing(tmp_path: Path, text: str) -> None:
     usual = containerd(tmp_path / "var/lib/containerd")
     config(tmp_path, text)
     assert only(tmp_path).containerd == os.fsencode(usual)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a process directory away")
+def test_a_users_containerd_is_not_believed_about_roots_directories(tmp_path: Path) -> None:
+    docker = docker_root(tmp_path / "var/lib/docker")
+    usual = containerd(tmp_path / "var/lib/containerd")
+    containerd(tmp_path / "data/old")
+    process(tmp_path, 9, "containerd", "--root", "/data/old")
+    os.chown(tmp_path / "proc/9", 4711, 4711)
+    assert only(tmp_path).containerd == os.fsencode(usual)
+    assert only(tmp_path).path == os.fsencode(docker)
+    os.chown(tmp_path / "proc/9", 0, 0)
+    assert only(tmp_path).containerd == os.fsencode(tmp_path / "data/old")

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 
 from app.cleanup import emptying, tally
-from app.cleanup.erase import erase, truncate
+from app.cleanup.erase import Surroundings, erase, truncate
 from app.cleanup.outcome import Progress
 from app.cleanup.plan import Place
 from app.cleanup.reach import Unreachable
@@ -374,9 +374,10 @@ def test_what_is_put_into_a_directory_that_was_emptied_and_moved_away_stays(
                 put(root + b"/top/a/another")
 
     monkeypatch.setattr(os, "scandir", Listing)
-    assert erased(root, b"top").complete
+    result = erased(root, b"top")
+    assert (result.complete, result.moved, result.moved_from) == (False, 1, root + b"/top/a")
     monkeypatch.undo()
-    assert entries(root) == {b"elsewhere", b"elsewhere/canary"}
+    assert entries(root) == {b"elsewhere", b"elsewhere/canary", b"elsewhere/file"}
 
 
 # --- mounts ---------------------------------------------------------------------------------------
@@ -496,7 +497,7 @@ def test_through_a_live_overlay_only_what_its_upper_layer_has_counts(root: bytes
             upper, progress = root + b"/upper/" + name, Progress()
             expected = freed_by(upper) if least else (0, 0)
             assert expected[1] >= least
-            gone = erase(place(merged, name), progress, upper)
+            gone = erase(place(merged, name), progress, Surroundings(upper))
             assert gone.complete
             assert (gone.removed.bytes, gone.removed.inodes) == expected
             assert (progress.bytes, progress.inodes) == expected

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import syslog
 import threading
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from app.cleanup import journal as journal_module
 from app.cleanup.journal import Journal
 from app.cleanup.outcome import Space
 from app.cleanup.plan import Action, Frees, Plan, Step, Subject, Wish
+from app.host.own_file import NotOurs, check_own
 from app.model import Kind, Reference
+from app.tui import explore
 
 STEP = Step(Action.REMOVE_CONTAINER, "docker rm web", ids=("ab" * 32,))
 SPACE = Space(10, 20, 30, 40)
@@ -123,6 +127,81 @@ def test_a_journal_that_cannot_be_written_is_a_note(tmp_path: Path, kind: str) -
     (note,) = journal.notes
     assert "could not be written" in note
     assert not (tmp_path / "elsewhere").exists()
+
+
+#: What makes a journal that may be somebody else's, and what is said of it.
+ODD = {
+    "another's": "it belongs to user 12345",
+    "hard link": "it has other names",
+    "link": "it is a symbolic link",
+    "directory link": "is a symbolic link",
+    "fifo": "it is no regular file",
+    "device": "it is no regular file",
+    "open directory": "everybody may replace what is in",
+    "open above": "everybody may replace what is in",
+}
+
+
+def odd_journal(home: Path, kind: str) -> tuple[Path, Path]:
+    """A file that is named as the journal, and one that must stay as it is."""
+    (home / "in").mkdir()
+    file = precious = home / "in/journal"
+    precious.write_text("precious")
+    if kind == "another's":
+        os.chown(file, 12345, 0)
+    elif kind == "hard link":
+        (home / "other").hardlink_to(file)
+    elif kind == "link":
+        file = home / "link"
+        file.symlink_to(precious)
+    elif kind == "directory link":
+        (home / "to").symlink_to("in")
+        file = home / "to/journal"
+    elif kind == "fifo":
+        file = home / "fifo"
+        os.mkfifo(file)
+    elif kind == "device":
+        file = home / "device"
+        os.mknod(file, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    elif kind == "open directory":
+        (home / "in").chmod(0o777)
+    else:
+        home.chmod(0o757)
+    return file, precious
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away and makes devices")
+@pytest.mark.parametrize("kind", ODD)
+def test_a_journal_that_may_be_somebody_elses_is_refused(tmp_path: Path, kind: str) -> None:
+    file, precious = odd_journal(tmp_path, kind)
+    journal = Journal(str(file))
+    both(journal, plan())
+    (note,) = journal.notes
+    assert "could not be written" in note
+    assert ODD[kind] in note
+    assert precious.read_text() == "precious"
+    with pytest.raises(NotOurs, match=ODD[kind]):
+        check_own(str(file))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_explorer_does_not_begin_with_such_a_journal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, _ = odd_journal(tmp_path, "another's")
+    with pytest.raises(NotOurs):
+        explore(Namespace(journal=str(file)))
+
+
+def test_in_a_directory_where_all_may_write_but_not_replace_it_is_taken(tmp_path: Path) -> None:
+    home = tmp_path / "all"
+    home.mkdir()
+    home.chmod(0o1777)
+    for _ in range(2):
+        check_own(str(home / "journal"))
+        both(journal := Journal(str(home / "journal")), plan())
+        assert not journal.notes
+    assert len(lines_of(home / "journal")) == 4
 
 
 def test_after_a_line_that_was_cut_the_next_one_begins_anew(

@@ -169,3 +169,13 @@ def test_a_new_file_with_the_inode_number_of_the_chosen_one_stays(root: SmallRoo
     seen = replace(identified(file), handle=b"another generation")
     answer = plan(root, Wish(Subject.PATH, bytes(root.path), path=bytes(file), seen=seen))
     assert "something else lies there now" in answer.refused_because
+
+
+@pytest.mark.parametrize("fstype", ["nfs4", "fuse.sshfs", "fuse.bindfs", "ceph"])
+def test_nothing_goes_raw_from_a_filesystem_that_others_may_use_unseen(
+    root: SmallRoot, fstype: str
+) -> None:
+    line = f"95 22 0:99 / {root.path} rw - {fstype} elsewhere rw"
+    answer = plan(root, root.orphan.path, mounts=(line,))
+    assert not answer.allowed
+    assert f"on a {fstype} filesystem" in answer.refused_because

@@ -17,7 +17,15 @@ from app.cleanup.erase import erase
 from app.cleanup.measure import frees, measured
 from app.cleanup.open_files import read_open_files
 from app.cleanup.outcome import Progress
-from app.cleanup.places import Gone, Unreachable, path_of, reach, reach_in_root
+from app.cleanup.places import (
+    Gone,
+    Linked,
+    Unreachable,
+    path_of,
+    reach,
+    reach_in_root,
+    seen_in_root,
+)
 from app.cleanup.reach import Unreachable as NotReached
 from app.cleanup.reach import reached
 from app.cleanup.shell import docker, quoted
@@ -114,13 +122,30 @@ def test_no_way_leads_out_of_the_base(tmp_path: Path, odd: tuple[bytes, ...]) ->
         reach(bytes(tmp_path), odd)
 
 
-def test_a_driver_directory_that_is_a_link_is_the_base(tmp_path: Path) -> None:
+def test_a_link_out_of_the_root_is_looked_through_and_never_a_way(tmp_path: Path) -> None:
     (tmp_path / "disk/abc").mkdir(parents=True)
     (tmp_path / "root").mkdir()
     (tmp_path / "root/overlay2").symlink_to(tmp_path / "disk")
-    found = reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
+    found = seen_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
     assert found.place.base == bytes(tmp_path / "disk")
     assert found.place.names == (b"abc",)
+    with pytest.raises(Linked, match="symbolic link") as refused:
+        reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
+    assert f"mount --bind {tmp_path}/disk {tmp_path}/root/overlay2" in refused.value.instead
+    # The link itself, were it a place of a removal, is one.
+    assert reach_in_root(bytes(tmp_path / "root"), (b"overlay2",)).kind == "symbolic link"
+
+
+def test_a_link_that_comes_while_a_place_is_looked_for_is_no_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk/abc").mkdir(parents=True)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/overlay2").symlink_to(tmp_path / "disk")
+    answers = iter([False])
+    monkeypatch.setattr("os.path.islink", lambda _path: next(answers, True))
+    with pytest.raises(Unreachable, match="leads through"):
+        reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
 
 
 @pytest.fixture
