@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from app import __version__
+from app import __version__, streams
 from app.scan import ScanError, core_name
 
 COMMANDS = ("which", "report", "du", "plan")
@@ -41,7 +40,7 @@ the same answers, and --version says which one is used.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    _prepare_streams()
+    streams.prepare()
     try:
         try:
             options = parse(arguments)
@@ -58,10 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
-        _silence(sys.stdout.fileno())
+        streams.silence_stdout()
         return 0
     except OSError as error:
-        _silence(sys.stdout.fileno())
+        streams.silence_stdout()
         where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
         _say(f"cannot go on: {error.strerror or error}{where}.")
         return _BAD_USAGE
@@ -73,27 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "the traceback that `PYTHONDEVMODE=1 whodiff ...` shows."
         )
         return _BAD_USAGE
-
-
-def _prepare_streams() -> None:
-    """Something behind the three standard descriptors, and no letter that cannot be written."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            # Closed by the caller: the next file to be opened would take its number.
-            os.open(os.devnull, os.O_RDWR)
-    if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives on
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives on
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _silence(descriptor: int) -> None:
-    """What is still buffered goes nowhere, without a complaint when the interpreter ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _say(sentence: str) -> None:
@@ -140,7 +118,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _explore(options: argparse.Namespace) -> int:
     """The explorer; without a terminal that can place a cursor, the report."""
-    if options.json or not (sys.stdout.isatty() and sys.stdin.isatty()):
+    if options.json or not (os.isatty(0) and os.isatty(1)):
         return _command(options)
     if os.environ.get("TERM", "") in ("", "dumb"):
         _say("this terminal cannot place a cursor (TERM is dumb): printing the report.")

@@ -138,6 +138,22 @@ class Headroom:
     inodes_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The daemon that a survey heard: by what it is known again before it is told anything.
+
+    ``id`` is its own (``ID`` of ``/info``; several daemons of one machine can have the same), and
+    ``root`` its data root as it spells it. ``uid`` is the user of the process that listens, -1
+    where that is not known; ``pid`` that process, which a restart changes, 0 where it is not
+    visible from here (app/host/peer.py).
+    """
+
+    id: str
+    root: bytes
+    uid: int = -1
+    pid: int = field(default=0, compare=False)
+
+
 class ImageStore(str, Enum):
     """Which of Docker's two image stores a data root uses."""
 
@@ -283,7 +299,8 @@ class Container:
     """A container with the places that hold its data: its layers, its directory, its volumes.
 
     ``directory`` is empty, and ``volumes`` are not known, where no config of it could be read.
-    ``image_id`` is the digest of its image, "" where nobody names it.
+    ``image_id`` is the digest of its image, "" where nobody names it. ``created`` is when it was
+    created as the daemon spells it, "" where that was not heard.
     """
 
     owner: Owner
@@ -292,6 +309,7 @@ class Container:
     volumes: tuple[str, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     image_id: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +345,9 @@ class CacheEntry:
 
     ``layer`` is the directory name of its snapshot, "" where nobody knows it. ``parents`` are the
     ids of the records that it is built on. ``alias_of`` is the record whose data this one shares.
-    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that. ``blob``
-    is the digest of its data, compressed, in the content store, "" where there is none.
+    ``listed`` is true where the engine lists it, ``in_use`` what the engine says of that and
+    ``created`` when it was created, as the engine spells it. ``blob`` is the digest of its data,
+    compressed, in the content store, "" where there is none.
     """
 
     owner: Owner
@@ -337,7 +356,20 @@ class CacheEntry:
     alias_of: str = ""
     listed: bool = False
     in_use: bool = False
+    created: str = ""
     blob: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedVolume:
+    """What the daemon says of a volume: its driver, where its data is, and its creation time.
+
+    ``created`` is as the daemon spells it; of a local volume it moves when its directory changes.
+    """
+
+    driver: str
+    mountpoint: bytes
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +377,8 @@ class Volume:
     """A volume directory; ``users`` are the containers, running or not, that mount it.
 
     ``backing`` says where the data really is when it is not in the directory itself (a volume
-    with mount options: NFS, a bind, tmpfs), else empty.
+    with mount options: NFS, a bind, tmpfs), else empty. ``listed`` is what the daemon says of the
+    volume of this name, None where it lists none (or was not heard).
     """
 
     owner: Owner
@@ -354,6 +387,7 @@ class Volume:
     users: tuple[Owner, ...] = ()
     backing: str = ""
     evidence: tuple[Evidence, ...] = ()
+    listed: ListedVolume | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +399,7 @@ class Store:
     the directories that metadata names although they are not there, by name, with what it says of
     them; they count nowhere else. ``points`` maps the mount points that whodiff itself sees to the
     layer that is mounted there. ``blobs`` are keyed by digest. ``witnesses`` says in words who
-    answered (``disk and engine``, ``disk alone: ...``).
+    answered (``disk and engine``, ``disk alone: ...``). ``daemon`` is who answered, if any.
     """
 
     root: DataRoot
@@ -381,3 +415,4 @@ class Store:
     blobs: dict[str, Blob] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     witnesses: str = ""
+    daemon: Daemon | None = None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import ClassVar, NoReturn
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
+from textual.binding import Binding, BindingType
 from textual.command import CommandPalette
 from textual.screen import Screen
 from textual.theme import ThemeProvider
@@ -24,20 +27,25 @@ from app.screens.explore import ExploreScreen
 from app.screens.removal import Removal
 from app.screens.wish import Wish
 from app.stores.request import Request
+from app.terminal.driver import TerminalApp, TerminalDriver
 from styles import sheet, themes
 from widgets.scrollbar import use_ascii_scrollbars
 
 
-class WhodiffApp(App[int]):
+class WhodiffApp(TerminalApp):
     """One explorer screen and the dialogs above it."""
 
     CSS = sheet("explore") + sheet("filter")
     TITLE = f"whodiff {__version__}"
     ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Above all pages: who is asked something may have to look elsewhere first.
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True)
+    ]
 
     def __init__(self, wish: Wish, removal: Removal | None = None) -> None:
         """``removal`` is what the cleanup room does for this wish, unless it is given."""
-        super().__init__(ansi_color=themes.native_colors(os.environ))
+        super().__init__(driver_class=TerminalDriver, ansi_color=themes.native_colors(os.environ))
         self.failure: Exception | None = None  # an error of its own that ended it
         self._wish = wish
         self._removal = removal or removal_for(wish)
@@ -60,6 +68,11 @@ class WhodiffApp(App[int]):
         """Search the themes, by an invitation that is ASCII too."""
         self.push_screen(CommandPalette([ThemeProvider], placeholder="Search for themes"))
 
+    def action_suspend_process(self) -> None:
+        """Stop as any program at Ctrl+Z, with all of this job (sudo, a script), until continued."""
+        if not self.is_headless:
+            os.kill(0, signal.SIGTSTP)
+
     def action_help_quit(self) -> None:
         """Ctrl+C on the pages that have no meaning of their own for it: what it means below them.
 
@@ -75,6 +88,9 @@ class WhodiffApp(App[int]):
         Textual (8.2.8) calls this with whatever a handler or a worker raised. Its own, which is
         private, prints a traceback with every local variable.
         """
+        if self.leaving:
+            self._close_messages_no_wait()
+            return
         if isinstance(error, WorkerFailed) and isinstance(error.error, Exception):
             error = error.error
         self.failure = self.failure or error
@@ -136,9 +152,19 @@ def explore(options: argparse.Namespace) -> int:
         journal=options.journal,
     )
     app = WhodiffApp(wish)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Of Python's own handler asyncio makes a cancellation, which Textual (8.2.8) takes for an
+        # ordinary end. From the first frame on the driver has its own.
+        signal.signal(signal.SIGINT, _interrupt)
     app.run(mouse=not options.no_mouse)
+    if app.ended:
+        return app.ended
     if isinstance(app.failure, BrokenPipeError):  # of a command it means that nobody reads on
         raise RuntimeError(str(app.failure)) from app.failure
     if app.failure:
         raise app.failure
     return app.return_code or 0
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt

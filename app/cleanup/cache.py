@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from app.cleanup.plan import Action, Frees, Plan, Step, Wish
+from app.cleanup.expected import seen
+from app.cleanup.plan import Action, Expected, Frees, Plan, Step, Wish
 from app.cleanup.shell import prune
 from app.cleanup.world import (
     Doubt,
@@ -51,7 +52,17 @@ def plan_cache(wish: Wish, world: World, layer: Layer) -> Plan:
         wish,
         title,
         path=layer.path,
-        steps=(Step(Action.PRUNE_CACHE, command, ids),),
+        steps=(
+            Step(
+                Action.PRUNE_CACHE,
+                command,
+                ids,
+                expects=tuple(
+                    Expected(Kind.BUILD_CACHE, it, it, entries[it].created) for it in ids
+                ),
+                goes=seen(it.path for it in freed if not it.is_snapshot),
+            ),
+        ),
         frees=_frees(world, going, freed, entries),
         consequences=tuple(_consequences(going - owners, layer, freed, entries)),
         references=references,

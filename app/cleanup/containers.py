@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from app.cleanup.attributes import maybe_shared
+from app.cleanup.expected import seen
 from app.cleanup.makers import consequence
 from app.cleanup.namespaces import not_dockers
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import Settings, read_settings
-from app.cleanup.volumes import unknown_users, users_by_path
+from app.cleanup.volumes import expected_volume, unknown_users, users_by_path
 from app.cleanup.world import (
     Doubt,
     World,
@@ -91,7 +92,15 @@ def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Pla
     typed = force or any(layer.mounts for layer in world.layers(container.layers))
     flags = [*(["--force"] if force else []), *(["--volumes"] if takes else [])]
     command = world.docker("rm", *flags, owner.id)
-    step = Step(Action.REMOVE_CONTAINER, command, (owner.id,), force=force, volumes=takes)
+    step = Step(
+        Action.REMOVE_CONTAINER,
+        command,
+        (owner.id,),
+        force=force,
+        volumes=takes,
+        expects=tuple(_expects(container, offered if takes else (), running=force)),
+        goes=seen(_going(world, container, offered if takes else ())),
+    )
     return Plan(
         wish,
         named(owner),
@@ -107,6 +116,34 @@ def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Pla
         filesystem=world.filesystem(world.layers(container.layers)),
         takes=_takes(world, container),
     )
+
+
+def _expects(
+    container: Container, volumes: Iterable[Volume], *, running: bool
+) -> Iterator[Expected]:
+    id_ = container.owner.id
+    yield Expected(
+        Kind.CONTAINER,
+        id_,
+        id_,
+        created=container.created,
+        places=seen([container.directory] if container.directory else []),
+        volumes=tuple(sorted(container.volumes)) if container.directory else None,
+    )
+    for volume in volumes:
+        yield expected_volume(volume, in_use=running)
+
+
+def _going(world: World, container: Container, volumes: Iterable[Volume]) -> Iterator[bytes]:
+    """What the daemon itself takes from the disk; snapshots go at containerd's next collection."""
+    if container.directory:
+        yield container.directory
+    who = {(Kind.CONTAINER, container.owner.id)}
+    for layer in (*world.layers(container.layers), *held_only_by(world.store, who)):
+        if not layer.is_snapshot:
+            yield layer.path
+    for volume in volumes:
+        yield volume.path
 
 
 def _takes(world: World, container: Container) -> frozenset[tuple[Kind, str]]:

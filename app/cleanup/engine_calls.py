@@ -9,6 +9,7 @@ engine is asked again, in a new conversation, whether the thing is still there.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,8 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from app.host import looks
-from app.stores.engine_shapes import ShapeError, cache_from, mapping, words
+from app.cleanup.expected import Different, compare, same_root
+from app.cleanup.plan import Expected
+from app.model import Daemon
+from app.stores.engine_shapes import EngineInfo, ShapeError, cache_from, mapping, words
 from app.stores.engine_talk import CallError, EngineError, Talk, open_talk
 
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
@@ -44,8 +47,9 @@ class EngineCalls:
     ``patience`` bounds a removal, for a container of millions of files takes long; ``timeout``
     every question; ``recovery`` is how long an engine that restarts is waited for. Seconds.
     ``may_send`` is asked right before an order is sent, for a conversation can take a while to
-    begin. The removals return a sentence where something was odd, else ``""``; they raise
-    CallFailed.
+    begin. ``daemon`` is the only one that is told anything, ``root`` the data root that it must
+    serve, ``expects`` what it must say right before the order. The removals return a sentence where
+    something was odd, else ``""``; they raise CallFailed.
     """
 
     url: str
@@ -53,11 +57,9 @@ class EngineCalls:
     timeout: float = 10.0
     recovery: float = 15.0
     may_send: Callable[[], bool] = lambda: True
-
-    def root(self) -> bytes:
-        """The data root that the engine serves. Raises CallFailed."""
-        with self._talking(self.timeout) as talk:
-            return talk.info.root
+    daemon: Daemon | None = None
+    root: bytes = b""
+    expects: tuple[Expected, ...] = ()
 
     def remove_container(self, id: str, force: bool, volumes: bool) -> str:
         """``docker rm``; ``volumes``: with its anonymous volumes. ``id`` has 64 digits."""
@@ -195,14 +197,45 @@ class EngineCalls:
         )
 
     def _send(self, order: Callable[[Talk], object]) -> tuple[object, CallError | None]:
-        """Give the order once: the answer, or what went wrong. Raises CallFailed if not sent."""
-        with self._talking(self.patience + 3 * self.timeout) as talk:
+        """Give the order once: the answer, or what went wrong. Raises CallFailed if not sent.
+
+        Who is asked, what is compared and the order itself are one connection.
+        """
+        with self._talking(self.patience + 3 * self.timeout, once=True) as talk:
+            self._recognise(talk.info)
+            try:
+                compare(talk, self.expects)
+            except Different as different:
+                if different.gone and len(self.expects) == 1:
+                    return None, CallError(str(different), gone=True)
+                raise _not_sent(f"{different}. Look at it again and decide anew.") from different
+            except (CallError, ShapeError) as silent:
+                raise _not_sent(f"it does not say what it would remove ({silent}).") from silent
             if not self.may_send():
                 raise CallFailed("Stopped before the engine was told; nothing was sent.")
             try:
                 return talk.call(lambda: order(talk), self.patience), None
             except CallError as error:
                 return None, error
+
+    def _recognise(self, info: EngineInfo) -> None:
+        """Raises CallFailed where another daemon answers than the one that the plan was made with.
+
+        A daemon that was started anew since has another process.
+        """
+        known, here = self.daemon, info.daemon
+        if known is None:
+            raise _not_sent("nobody knows which daemon this was planned with. Look at it again.")
+        if not same_root(here.root, self.root or known.root):
+            raise _not_sent(
+                f"it keeps its data in {os.fsdecode(here.root)}, not in {os.fsdecode(self.root)}. "
+                "Name the right one with --host."
+            )
+        if here != known or (known.pid and here.pid != known.pid):
+            raise _not_sent(
+                f"another daemon answers at {self.url} than the one that this was planned with, or "
+                "it was started anew. Look at it again."
+            )
 
     def _asked_again(self, question: Callable[[Talk], bool]) -> bool | None:
         """Whether something is still there; None where the engine does not say even after a while.
@@ -220,16 +253,16 @@ class EngineCalls:
             time.sleep(min(1.0, self.recovery / 4))
 
     @contextmanager
-    def _talking(self, overall: float) -> Iterator[Talk]:
+    def _talking(self, overall: float, *, once: bool = False) -> Iterator[Talk]:
         """A new conversation. Raises CallFailed if there is none."""
         if not self.url:
             raise CallFailed("Only the engine can do that, and none was found: start it, or --host")
         # Only what goes wrong before there is a conversation means that nothing was sent.
-        opening = open_talk(self.url, self.timeout, overall)
+        opening = open_talk(self.url, self.timeout, overall, once=once)
         try:
             talk = opening.__enter__()
         except EngineError as error:
-            raise CallFailed(f"Nothing was sent to the engine. {error.fact}.") from error
+            raise _not_sent(f"{error.fact}.") from error
         try:
             yield talk
         finally:
@@ -260,17 +293,13 @@ def _records(talk: Talk, ids: Sequence[str]) -> bool:
     return not found.keys().isdisjoint(ids)
 
 
+def _not_sent(why: str) -> CallFailed:
+    return CallFailed(f"Nothing was sent to the engine: {why}")
+
+
 def _unsent(value: str, kind: str) -> CallFailed:
-    return CallFailed(f"Nothing was sent to the engine: {value!r} is not {kind}. Look at it again.")
+    return _not_sent(f"{value!r} is not {kind}. Look at it again.")
 
 
 def _begin(what: str) -> str:
     return what[:1].upper() + what[1:]
-
-
-def same_root(one: bytes, other: bytes) -> bool:
-    """Whether two paths are one data root."""
-    try:
-        return looks.samefile(one, other)
-    except OSError:
-        return looks.realpath(one) == looks.realpath(other)

@@ -14,14 +14,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock, Thread
 
-from app.cleanup.engine_calls import CallFailed, EngineCalls, same_root
+from app.cleanup.engine_calls import CallFailed, EngineCalls
 from app.cleanup.erase import ALONE, Surroundings, erase, truncate
+from app.cleanup.expected import left_behind
 from app.cleanup.journal import Journal
 from app.cleanup.layers import erase_layer
 from app.cleanup.mount_changes import MountChanges
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Action, Frees, Plan, Step, changes
 from app.cleanup.reach import Unreachable, path_of
+from app.cleanup.shell import quoted
 from app.cleanup.space import space_of
 from app.cleanup.tally import Erased
 
@@ -204,7 +206,7 @@ class _Execution:
 
         def call() -> None:
             try:
-                answer.set_result(self._call(step, replace(self._calls, may_send=gate.go_through)))
+                answer.set_result(self._call(step, self._calls_for(step, gate)))
             except BaseException as error:
                 answer.set_exception(error)
 
@@ -219,13 +221,33 @@ class _Execution:
             return _Done(str(why))
         return _Done(notes=(note,) if note else ())
 
+    def _calls_for(self, step: Step, gate: _Gate) -> EngineCalls:
+        return replace(
+            self._calls,
+            may_send=gate.go_through,
+            daemon=self._plan.daemon,
+            root=self._plan.wish.root,
+            expects=step.expects,
+        )
+
     def _call(self, step: Step, calls: EngineCalls) -> str:
         """Raises CallFailed."""
-        root = calls.root()
-        if not same_root(root, self._plan.wish.root):
+        note = self._order(step, calls)
+        left = left_behind(step.goes)
+        if left:
+            more = f" and {len(left) - 1} more directories" if len(left) > 1 else ""
+            where = os.fsdecode(left[0].path)
             raise CallFailed(
-                f"Nothing was sent to the engine: it keeps its data in {os.fsdecode(root)}, not in "
-                f"{os.fsdecode(self._plan.wish.root)}. Name the right one with --host."
+                f"The daemon says that it is gone, but {where}{more} is still on disk: see whose "
+                f"it is with: whodiff which {quoted(left[0].path)}. {note}".rstrip()
+            )
+        return note
+
+    def _order(self, step: Step, calls: EngineCalls) -> str:
+        """Raises CallFailed."""
+        if not step.expects:
+            raise CallFailed(
+                "A step that says nothing of its thing was not sent. Look at it again."
             )
         if step.action is Action.PRUNE_CACHE:
             return calls.prune_cache(step.ids)

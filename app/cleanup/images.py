@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.expected import seen
 from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import only_while, quoted
 from app.cleanup.world import (
@@ -100,7 +101,7 @@ def _plan(
         wish,
         title,
         path=path,
-        steps=tuple(family.steps()),
+        steps=tuple(family.steps(going)),
         # The daemon's lists of names and the like may get smaller as well.
         frees=Frees(total.bytes, total.inodes, least=True),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
@@ -135,6 +136,9 @@ def _against(world: World, family: _Family) -> Iterator[Doubt]:
         yield f"in use: {words}", remove_first(world, [it.owner for it in users])
     if world.silence:
         yield silent(world, "images"), _START
+    if any(map(_references, family.images)):
+        # By its id an image is the same anywhere.
+        yield from world.passed_on
     for image in family.images:
         if not any(it.source.startswith("engine: ") for it in image.evidence):
             yield f"the engine does not know {named(image.owner)}", "restart the engine"
@@ -201,15 +205,28 @@ class _Family:
     def _used(self, image: ImageInfo) -> Iterable[Container]:
         return _users(self.world, [image])
 
-    def steps(self) -> Iterable[Step]:
-        """A call for each name; an id where there is none and it does not go by itself."""
+    def steps(self, going: Sequence[Layer]) -> Iterator[Step]:
+        """A call for each name; after the last one the layers that are ``going`` are gone."""
+        calls = list(self._calls())
+        for at, (image, name) in enumerate(calls):
+            # What containerd has it collects some seconds later.
+            paths = [it.path for it in going if not it.is_snapshot and at == len(calls) - 1]
+            yield Step(
+                Action.REMOVE_IMAGE,
+                self._command(image, name),
+                (name,),
+                expects=(Expected(Kind.IMAGE, name, image.owner.id),),
+                goes=seen(paths),
+            )
+
+    def _calls(self) -> Iterator[tuple[ImageInfo, str]]:
+        """Images and their names; an id where there is none and it does not go by itself."""
         for image in self.images:
             names = _references(image)
             if not names and self._children(image.owner.id):
                 continue
             for name in names or (image.owner.id,):
-                command = self._command(image, name)
-                yield Step(Action.REMOVE_IMAGE, command, (name,))
+                yield image, name
 
     def _command(self, image: ImageInfo, name: str) -> str:
         """By its id, which no other image ever has, where that takes exactly this one name.

@@ -17,6 +17,7 @@ from app.host import looks
 from app.host.identity import identity_of
 from app.scan.descent import open_fenced
 from app.stores.mounts import read_own
+from app.stores.standing import root_around
 
 __all__ = [
     "Gone",
@@ -51,7 +52,15 @@ class Linked(Unreachable):
             f"lies behind a symbolic link, {self.link}, which leads to {self.target}: nothing is "
             "removed there without Docker"
         )
-        self.instead = (
+        self.instead = self._next_step(link)
+
+    def _next_step(self, link: bytes) -> str:
+        """What leads on: a mount is no link, but only where nobody else shows the directory."""
+        if root := root_around(os.fsencode(self.target)):
+            return f"ask for it there: --data-root {os.fsdecode(root)}"
+        if os.path.basename(link) == b"tmp":
+            return f"look at it in {self.target}: only who made the link knows what it is"
+        return (
             "remove what owns it with docker; or, if that directory is this Docker's alone, stop "
             f"Docker, put a mount in the place of the link (mount --bind {self.target} "
             f"{self.link}), and ask again"

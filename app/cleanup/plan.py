@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from app.host.identity import Identity
-from app.model import Evidence, Kind, Reference
+from app.model import Daemon, Evidence, Kind, Reference
 
 
 class Subject(str, Enum):
@@ -78,6 +78,34 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """A thing as the plan saw it, which the daemon must still say right before the order.
+
+    ``name`` is what it is asked for by: a container's id, an image's name or id, a volume's name, a
+    cache record's id. ``id`` is the full id that it answers with. ``created`` is its creation time
+    as the daemon spells it, "" where that says nothing. ``path`` is where a volume has its data by
+    the daemon's word. ``places`` are its own directories. ``volumes`` are all that a container
+    uses, by name; None where they are not compared.
+    """
+
+    kind: Kind
+    name: str
+    id: str = ""
+    created: str = ""
+    path: bytes = b""
+    places: tuple[Seen, ...] = ()
+    volumes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A directory that the plan saw, and by what it is known again."""
+
+    path: bytes
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One call. ``command`` is what one would type instead, for a POSIX shell.
 
@@ -89,7 +117,9 @@ class Step:
     ``upper``: for what is erased through an overlay's mount, where its writable layer would have
     the same; only what lies there gives something back. ``beside``: for what is put aside before it
     is emptied, how many names of ``place`` lead to the directory that it is put into. ``known_as``:
-    parts of paths, with slashes around them, by which a mount would name its layer.
+    parts of paths, with slashes around them, by which a mount would name its layer. ``expects``:
+    what the daemon must say right before its order; ``goes``: what must have gone from the disk
+    afterwards.
     """
 
     action: Action
@@ -102,6 +132,8 @@ class Step:
     known_as: tuple[bytes, ...] = ()
     force: bool = False
     volumes: bool = False
+    expects: tuple[Expected, ...] = ()
+    goes: tuple[Seen, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -153,6 +185,7 @@ class Plan:
     which only a wish with ``insisted`` gives steps. ``filesystem`` is a path on the filesystem
     whose free space is shown before and after. ``takes`` is what is gone afterwards and may have
     shared something with others, by kind and id: containers, images, cache records, layers.
+    ``daemon`` is the one that was asked; no other one is told anything.
     ``kept`` is what an image has beside that, and the build cache alone keeps.
     Strings come from containers: they are not safe to draw (see :func:`app.text.safe`).
     """
@@ -173,6 +206,7 @@ class Plan:
     ask_again: str = ""
     filesystem: bytes = b""
     takes: frozenset[tuple[Kind, str]] = frozenset()
+    daemon: Daemon | None = None
     kept: Frees = field(default_factory=Frees)
 
     @property
@@ -205,13 +239,29 @@ def _changes(shown: Plan, now: Plan) -> Iterator[str]:
         yield f"new reference: {_named(reference)}"
     for reference in sorted(before - after, key=lambda it: (it.kind, it.id)):
         yield f"gone or changed: {_named(reference)}"
+    if shown.daemon != now.daemon:
+        yield "another daemon answers"
     if shown.steps != now.steps:
+        yield from _other_things(shown, now)
         yield "what has to be done is not the same any more"
     for name in ("wish", "title", "path", "confirmation", "word", "consequences", "ask_again"):
         if getattr(shown, name) != getattr(now, name):
             yield f"its {name.replace('_', ' ')} is not the same any more"
     if shown.offers_volumes != now.offers_volumes:
         yield "its anonymous volumes are not the same any more"
+
+
+def _other_things(shown: Plan, now: Plan) -> Iterator[str]:
+    """What has the same name as before and is something else."""
+    before = {(it.kind, it.name): it for step in shown.steps for it in step.expects}
+    for thing in (it for step in now.steps for it in step.expects):
+        then = before.get((thing.kind, thing.name), thing)
+        if then.id != thing.id:
+            yield f"{thing.name} now points to {thing.id.removeprefix('sha256:')[:12]}"
+        elif then.places != thing.places:
+            yield f"{thing.kind.value} {thing.name} was removed and created again"
+        elif then.created != thing.created:
+            yield f"{thing.kind.value} {thing.name} was created or changed {thing.created}"
 
 
 def _named(reference: Reference) -> str:

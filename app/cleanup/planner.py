@@ -77,7 +77,8 @@ def make_plan(
         return refused(wish, title, f"there is no data root {os.fsdecode(wish.root)} (any more)")
     world = World(store, measure, time.time() if now is None else now, proc)
     try:
-        return _writable(unless_barred(_plan(wish, world), world))
+        plan = _writable(unless_barred(_plan(wish, world), world))
+        return replace(plan, daemon=store.daemon)
     except Unreachable as unreachable:
         return refused(wish, title, f"it {unreachable}", unreachable.instead)
     except OSError as error:

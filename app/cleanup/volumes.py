@@ -6,8 +6,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 
+from app.cleanup.expected import same_root, seen
 from app.cleanup.makers import remove_first
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
+from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import quoted
 from app.cleanup.world import Doubt, World, listed, named, refused, silent
@@ -20,6 +21,8 @@ _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 #: moby volume/service/service.go Create: stringid.GenerateRandomID.
 _CHOSEN = re.compile(r"[0-9a-f]{64}")
 _UNKNOWN = "not known"
+#: Where a local volume has its data (moby volume/local/local.go volumeDataPathName).
+_DATA = b"_data"
 
 
 def find_volume(world: World, name: str) -> Volume | None:
@@ -43,7 +46,13 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
             references=references,
             evidence=volume.evidence,
         )
-    step = Step(Action.REMOVE_VOLUME, _command(world, volume), (name,))
+    step = Step(
+        Action.REMOVE_VOLUME,
+        _command(world, volume),
+        (name,),
+        expects=(expected_volume(volume),),
+        goes=seen([volume.path]),
+    )
     return Plan(
         wish,
         _title(volume),
@@ -63,6 +72,21 @@ def _command(world: World, volume: Volume) -> str:
     """By its name, if the daemon chose that itself: any other can be given again meanwhile."""
     name = volume.owner.id
     return world.docker("volume", "rm", name) if _CHOSEN.fullmatch(name) else ""
+
+
+def expected_volume(volume: Volume, *, in_use: bool = False) -> Expected:
+    """The volume as it is now.
+
+    Of one in use the creation time says nothing: it moves with what is written.
+    """
+    listed = volume.listed
+    return Expected(
+        Kind.VOLUME,
+        volume.owner.id,
+        created=listed.created if listed and not in_use else "",
+        path=listed.mountpoint if listed else b"",
+        places=seen([volume.path, os.path.join(volume.path, _DATA)]),
+    )
 
 
 def plan_inside(wish: Wish, world: World, name: str) -> Plan:
@@ -103,10 +127,39 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
     yield from _outside(world, volume.owner.id)
+    yield from world.passed_on
+    yield from _unlisted(world, volume)
     if volume.backing.startswith(_UNKNOWN):
         yield f"where its data is, is {volume.backing}", "look at its opts.json"
     if not _NAME.fullmatch(volume.owner.id):
         yield "the engine takes no such name for a volume", "look who made this directory"
+
+
+def _unlisted(world: World, volume: Volume) -> Iterator[Doubt]:
+    """By this name the daemon would remove nothing, or something else."""
+    listed, name = volume.listed, volume.owner.id
+    if listed is None:
+        yield (
+            f"the daemon does not list a volume {name}: somebody made the directory by hand, or "
+            "the daemon lost its notes",
+            f"`{world.docker('volume', 'create', name)}` makes a volume of it with all its data, "
+            "then ask again",
+        )
+        return
+    if listed.driver != "local":
+        yield (
+            f"the daemon's volume {name} belongs to driver {listed.driver or 'unknown'} and is "
+            "something else than this directory",
+            "look with `docker volume inspect` where it is",
+        )
+    elif os.path.normpath(listed.mountpoint) != os.path.join(volume.path, _DATA) and not same_root(
+        os.path.dirname(listed.mountpoint), volume.path
+    ):
+        where = os.fsdecode(listed.mountpoint)
+        yield (
+            f"the daemon's volume {name} is at {where}, not in this directory",
+            "look with `docker volume inspect` at it",
+        )
 
 
 def _outside(world: World, name: str) -> Iterator[Doubt]:

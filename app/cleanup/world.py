@@ -13,6 +13,7 @@ from app.cleanup.open_files import OpenFiles, read_open_files
 from app.cleanup.plan import Frees, Plan, Wish
 from app.cleanup.shell import docker
 from app.host import looks
+from app.host.holding import called, holds_below
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Host, Worker, serving
 from app.stores.live import Use, find_live
@@ -67,6 +68,28 @@ class World:
         said = (it for it in self.store.problems if it.source.startswith("engine: "))
         # Volumes are no layers.
         return next((it.sentence for it in said if it.source != "engine: /volumes"), "")
+
+    @cached_property
+    def passed_on(self) -> Iterable[Doubt]:
+        """Where another process than the daemon listens, an order by a name could go astray.
+
+        It can pass every request on to another daemon, and Docker's API has no way to say which
+        one is meant. What the daemon of this data root is, its open files below the root show; a
+        socket that systemd made for it (process 1) has no other end than the daemon's.
+        """
+        daemon = self.store.daemon
+        if daemon is None or daemon.pid <= 1:
+            return ()
+        if holds_below(daemon.pid, self.store.root.path, self.proc) is not False:
+            return ()
+        who = called(daemon.pid, self.proc)
+        return (
+            (
+                f"{self.store.root.engine_url} is not the daemon's own socket but that of process "
+                f"{daemon.pid} ({who}), which may pass the order on to another daemon",
+                "name the daemon's own socket with --host",
+            ),
+        )
 
     def docker(self, *words: str) -> str:
         """The same call as one would type it."""

@@ -31,6 +31,7 @@ GROUPS = (
         (
             Binding("question_mark", "help", "Help", key_display="?", tooltip="this page"),
             Binding("q", "app.quit", "Quit", tooltip="leave"),
+            _hidden("ctrl+z", "app.suspend_process", "Suspend", "back to the shell; fg continues"),
         ),
     ),
     KeyGroup(
@@ -132,6 +133,7 @@ _NAMES = {
     "escape": "Esc",
     "ctrl+c": "Ctrl+C",
     "ctrl+r": "Ctrl+R",
+    "ctrl+z": "Ctrl+Z",
 }
 
 

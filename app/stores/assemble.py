@@ -13,6 +13,7 @@ from app.model import (
     ImageInfo,
     Kind,
     Layer,
+    ListedVolume,
     Owner,
     Role,
     Store,
@@ -23,7 +24,7 @@ from app.stores import engine_claims as by_engine
 from app.stores.buildkit import CacheRecord
 from app.stores.containers import CONFIG, ContainerRecord
 from app.stores.disk import DiskReading
-from app.stores.engine import EngineImage, EngineReading
+from app.stores.engine import EngineContainer, EngineImage, EngineReading, EngineVolume
 from app.stores.engine_claims import known_owners
 from app.stores.live import seen_at
 from app.stores.mounts import Mount
@@ -60,7 +61,7 @@ def assemble(
         layers=layers,
         containers=containers,
         images=images,
-        volumes=_volumes(disk, containers),
+        volumes=_volumes(disk, engine, containers),
         cache=tuple(_cache(disk, engine)),
         tokens=disk.graph.tokens,
         dangling=disk.graph.dangling,
@@ -68,6 +69,7 @@ def assemble(
         blobs=blobs_of(disk, images),
         problems=(*disk.all_problems, *(engine.problems if engine else ())),
         witnesses=witnesses,
+        daemon=engine.info.daemon if engine else None,
     )
 
 
@@ -108,7 +110,7 @@ def _containers(
             disk.containers.get(id_),
             own.get(id_, ()),
             _who_says(disk, engine, id_),
-            theirs[id_].image_id if id_ in theirs else "",
+            theirs.get(id_),
         )
         for id_, owner in owners.items()
     )
@@ -150,7 +152,7 @@ def _container(
     record: ContainerRecord | None,
     layers: tuple[str, ...],
     evidence: Iterable[Evidence],
-    image_id: str,
+    heard: EngineContainer | None,
 ) -> Container:
     return Container(
         owner,
@@ -158,7 +160,8 @@ def _container(
         layers=layers,
         volumes=tuple(dict.fromkeys(name for name, _ in record.volumes)) if record else (),
         evidence=tuple(evidence),
-        image_id=image_id or (record.image_id if record else ""),
+        image_id=(heard.image_id if heard else "") or (record.image_id if record else ""),
+        created=heard.created if heard else "",
     )
 
 
@@ -241,6 +244,7 @@ def _cache(disk: DiskReading, engine: EngineReading | None) -> Iterator[CacheEnt
                 alias_of=known.alias_of if known else "",
                 listed=listed is not None,
                 in_use=bool(listed and listed.in_use),
+                created=listed.created if listed else "",
                 blob=known.blob if known else "",
             )
 
@@ -272,15 +276,21 @@ def _snapshot(disk: DiskReading, snapshotter: str, key: str) -> str:
 # --- volumes --------------------------------------------------------------------------------------
 
 
-def _volumes(disk: DiskReading, containers: Iterable[Container]) -> tuple[Volume, ...]:
+def _volumes(
+    disk: DiskReading, engine: EngineReading | None, containers: Iterable[Container]
+) -> tuple[Volume, ...]:
     users: dict[str, list[Container]] = {}
     for container in containers:
         for name in container.volumes:
             users.setdefault(name, []).append(container)
-    return tuple(_volume(record, users.get(record.name, [])) for record in disk.volumes)
+    heard = engine.volumes if engine else {}
+    return tuple(
+        _volume(record, users.get(record.name, []), heard.get(record.name))
+        for record in disk.volumes
+    )
 
 
-def _volume(record: VolumeRecord, users: Sequence[Container]) -> Volume:
+def _volume(record: VolumeRecord, users: Sequence[Container], heard: EngineVolume | None) -> Volume:
     return Volume(
         Owner(Kind.VOLUME, record.name, name=record.name),
         record.path,
@@ -290,4 +300,5 @@ def _volume(record: VolumeRecord, users: Sequence[Container]) -> Volume:
         evidence=tuple(
             Evidence(_config(container.directory), "mounts the volume") for container in users
         ),
+        listed=ListedVolume(heard.driver, heard.mountpoint, heard.created) if heard else None,
     )

@@ -32,9 +32,19 @@ from app.stores.engine_shapes import (
     listed,
     mapping,
     volumes_from,
+    word,
     words,
 )
-from app.stores.engine_talk import CallError, EngineError, RemoteEngine, Talk, open_talk, shortened
+from app.stores.engine_talk import (
+    DISK_ALONE,
+    CallError,
+    EngineError,
+    OtherDaemon,
+    RemoteEngine,
+    Talk,
+    open_talk,
+    shortened,
+)
 
 __all__ = [
     "EngineCacheRecord",
@@ -100,17 +110,28 @@ def ask(url: str, timeout: float = 10.0) -> EngineReading:
     usable answer comes at all, RemoteEngine when the engine's disk is not on this machine.
     """
     with open_talk(url, timeout, overall=OVERALL * timeout) as talk:
-        notes = _Notes()
-        return EngineReading(
-            talk.info,
-            # In the order of their worth: the slow one last, should time run out.
-            containers=_containers(talk, notes),
-            images=_images(talk, notes),
-            volumes=_volumes(talk, notes),
-            cache=_cache(talk, notes),
-            problems=tuple(notes.problems),
-            complete=frozenset(notes.complete),
-        )
+        try:
+            return _reading(talk)
+        except OtherDaemon as other:
+            raise EngineError(
+                f"In the middle of its answer {other}: see what listens there, and name the "
+                f"daemon's own socket with --host; {DISK_ALONE}"
+            ) from other
+
+
+def _reading(talk: Talk) -> EngineReading:
+    """Raises OtherDaemon: what two daemons say is one answer of neither."""
+    notes = _Notes()
+    return EngineReading(
+        talk.info,
+        # In the order of their worth: the slow one last, should time run out.
+        containers=_containers(talk, notes),
+        images=_images(talk, notes),
+        volumes=_volumes(talk, notes),
+        cache=_cache(talk, notes),
+        problems=tuple(notes.problems),
+        complete=frozenset(notes.complete),
+    )
 
 
 @dataclass
@@ -125,6 +146,8 @@ class _Notes:
         """One list: its failure is noted, and the next list is asked all the same."""
         try:
             yield
+        except OtherDaemon:
+            raise
         except CallError as refused:
             self.say(call, f"The engine did not answer {call} ({refused}): the disk stands in.")
         except ShapeError as odd:
@@ -218,6 +241,8 @@ def _with_diff_ids(talk: Talk, bare: list[EngineImage]) -> dict[str, EngineImage
             inspect = partial(talk.client.inspect_image, entry.id)
             answer = talk.call(inspect, INSPECT * talk.timeout)
             found[entry.id] = replace(entry, diff_ids=diff_ids(answer))
+        except OtherDaemon:
+            raise
         except CallError as refused:
             found[entry.id] = replace(entry, error="" if refused.gone else str(refused))
     return found
@@ -226,17 +251,35 @@ def _with_diff_ids(talk: Talk, bare: list[EngineImage]) -> dict[str, EngineImage
 def _inspected(
     talk: Talk, bare: list[_Entry], inspect: Callable[[str], object]
 ) -> dict[str, _Entry]:
-    """Each entry with its directories, or with an error. What is gone meanwhile is left out."""
-    if talk.info.driver not in PATH_DRIVERS:
-        return {entry.id: entry for entry in bare}  # no answer would name a directory
+    """Each entry with what inspect adds, or with an error. What is gone meanwhile is left out."""
     found: dict[str, _Entry] = {}
     for entry in bare:
+        if talk.info.driver not in PATH_DRIVERS and not _is_stuck(entry):
+            found[entry.id] = entry  # no answer would name a directory
+            continue
         try:
             answer = talk.call(partial(inspect, entry.id), INSPECT * talk.timeout)
-            found[entry.id] = replace(entry, directories=directories(answer, talk.info))
+            found[entry.id] = _with_inspect(entry, answer, talk.info)
+        except OtherDaemon:
+            raise
         except CallError as refused:
             if not refused.gone:
                 found[entry.id] = replace(entry, error=str(refused))
-        except ShapeError as odd:
-            found[entry.id] = replace(entry, error=f"it gave {odd}")
     return found
+
+
+def _is_stuck(entry: EngineContainer | EngineImage) -> bool:
+    """Whether a removal of it was begun; the list can go on saying so after it has failed."""
+    return isinstance(entry, EngineContainer) and entry.state in ("removing", "dead")
+
+
+def _with_inspect(entry: _Entry, answer: object, info: EngineInfo) -> _Entry:
+    if isinstance(entry, EngineContainer):
+        state = word(mapping(mapping(answer).get("State")).get("Status")) or entry.state
+        entry = replace(entry, state=state, created=word(mapping(answer).get("Created")))
+    if info.driver not in PATH_DRIVERS:
+        return entry
+    try:
+        return replace(entry, directories=directories(answer, info))
+    except ShapeError as odd:
+        return replace(entry, error=f"it gave {odd}")

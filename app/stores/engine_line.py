@@ -2,7 +2,9 @@
 
 The docker SDK (and requests and urllib3 below it) only knows a timeout for each read, so an engine
 that sends one byte a second would hold a caller for ever. Here the socket itself looks at the
-clock before every read. This module imports docker: import it late.
+clock before every read. And below the SDK a connection that broke is made again in silence, with
+whoever listens by then: here it is made once, and again only when that is asked for. This module
+imports docker: import it late.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ LARGEST = 256 * 1024 * 1024
 
 
 class Bounds:
-    """What is left of a conversation's time (seconds) and size (bytes).
+    """What is left of a conversation's time (seconds), size (bytes) and connections (one).
 
     ``failure`` is the last error of the socket itself: the layers above wrap it beyond
-    recognition. ``peer`` is who listens at the other end of the connection made last.
+    recognition. ``peer`` is who listens at the other end of the connection made last. ``dropped``:
+    the connection is gone, and nothing was asked; who listens now need not be who answered before.
     """
 
     def __init__(self, overall: float, size: int = LARGEST) -> None:
@@ -40,6 +43,23 @@ class Bounds:
         self._size = size
         self.failure: OSError | None = None
         self.peer: Peer | None = None
+        self.dropped = False
+        self._connections = 1
+
+    def connecting(self) -> None:
+        """A connection is about to be made. Raises OSError where there was one already."""
+        if not self._connections:
+            self.dropped = True
+            raise OSError("the connection was closed in the middle")
+        self._connections -= 1
+
+    def once_more(self) -> None:
+        """One more connection may be made."""
+        self._connections = 1
+
+    def no_more(self) -> None:
+        """No further connection may be made, whatever is asked."""
+        self._connections = 0
 
     def begin(self, seconds: float) -> float:
         """A new call begins; how long it may really take, at most what is left of the whole."""
@@ -47,6 +67,7 @@ class Bounds:
         granted = min(seconds, self._end - now)
         self._call_end = now + granted
         self.failure = None
+        self.dropped = False
         return granted
 
     def wait(self) -> float:
@@ -105,6 +126,7 @@ class _Connection(urllib3.connection.HTTPConnection):
         self._bounds = bounds
 
     def connect(self) -> None:
+        self._bounds.connecting()
         sock = _Socket(self._bounds)
         try:
             sock.connect(self._path)
@@ -124,16 +146,15 @@ class _Pool(UnixHTTPConnectionPool):
 
 
 class _Adapter(UnixHTTPAdapter):
+    """One pool of one connection for all URLs; the SDK's own has a pool for each."""
+
     def __init__(self, url: str, bounds: Bounds) -> None:
         super().__init__(url)
-        self._bounds = bounds
+        self._pool = _Pool(url, self.socket_path, bounds)
+        self.pools[url] = self._pool  # closed with the adapter
 
     def get_connection(self, url: bytes | str, proxies: object = None) -> UnixHTTPConnectionPool:  # noqa: ARG002 - as requests calls it
-        pool: _Pool | None = self.pools.get(url)
-        if pool is None:
-            pool = _Pool(str(url), self.socket_path, self._bounds)
-            self.pools[url] = pool
-        return pool
+        return self._pool
 
 
 def _no_settings(_config_path: str | None = None) -> None:
@@ -155,7 +176,14 @@ def open_line(path: str, version: str, bounds: Bounds) -> APIClient:
         del client.adapters[prefix]
     client.headers["Accept-Encoding"] = "identity"
     client.hooks["response"] = [_refuse_packed]
+    # An order is for what it names; nobody sends it on to something else.
+    client.max_redirects = 0
     return client
+
+
+def speak(client: APIClient, version: str) -> None:
+    """From now on this API version, in the same conversation; the SDK has no call for it."""
+    client._version = version  # type: ignore[attr-defined]  # left out by types-docker
 
 
 def _refuse_packed(response: requests.Response, **_: object) -> None:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from app.model import ImageStore, Kind, Problem
+from app.host.peer import Peer
+from app.model import Daemon, ImageStore, Kind, Problem
 
 #: Graph drivers whose inspect answers name directories (moby: each driver's GetMetadata).
 PATH_DRIVERS = frozenset({"overlay2", "fuse-overlayfs", "overlay"})
@@ -28,7 +29,7 @@ class EngineInfo:
     ``root`` is DockerRootDir, with userns-remap the ``<uid>.<gid>`` directory. ``api_version`` is
     the one spoken with this engine. ``name`` is the host's name as the engine gives it.
     ``containerd`` is the socket of the containerd in use and ``namespace`` where this engine's
-    containers are in it; both from API 1.46 on, else empty.
+    containers are in it; both from API 1.46 on, else empty. ``peer`` is who listens there.
     """
 
     url: str
@@ -43,6 +44,17 @@ class EngineInfo:
     rootless: bool = False
     containerd: bytes = b""
     namespace: str = ""
+    peer: Peer | None = None
+
+    @property
+    def daemon(self) -> Daemon:
+        """By what it is known again."""
+        return daemon_of(self.id, self.root, self.peer)
+
+
+def daemon_of(id_: str, root: bytes, peer: Peer | None) -> Daemon:
+    """By what a daemon is known again."""
+    return Daemon(id_, root, peer.uid, peer.pid) if peer else Daemon(id_, root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,8 @@ class EngineContainer:
     """A container as the engine lists and inspects it; ``name`` has no leading slash.
 
     ``directories``: the writable layer, then the lower ones, nearest first. ``error`` is one
-    sentence where the inspect failed; the directories are then unknown, not absent.
+    sentence where the inspect failed; the directories are then unknown, not absent. ``created`` is
+    as inspect spells it, "" where it was not asked.
     """
 
     id: str
@@ -62,6 +75,7 @@ class EngineContainer:
     compose_service: str = ""
     directories: tuple[str, ...] = ()
     error: str = ""
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +104,21 @@ class EngineCacheRecord:
     in_use: bool = False
     shared: bool = False
     parents: tuple[str, ...] = ()
+    created: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineVolume:
-    """A volume as the engine lists it."""
+    """A volume as the engine lists it.
+
+    ``created`` is its CreatedAt, to the second: of the local driver the time of the last change
+    (ctime) of its directory, up to 20.10 of ``_data`` (moby volume/local/local_unix.go CreatedAt).
+    """
 
     name: str
     driver: str = ""
     mountpoint: bytes = b""
+    created: str = ""
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -338,6 +358,7 @@ def _cache_record(entry: dict[str, object]) -> EngineCacheRecord:
         in_use=entry.get("InUse") is True,
         shared=entry.get("Shared") is True,
         parents=parents or ((parent,) if parent else ()),
+        created=word(entry.get("CreatedAt")),
     )
 
 
@@ -357,6 +378,7 @@ def volumes_from(answer: object) -> tuple[dict[str, EngineVolume], int]:
             name=name,
             driver=word(entry.get("Driver")),
             mountpoint=as_path(entry.get("Mountpoint")),
+            created=word(entry.get("CreatedAt")),
             labels={word(key): word(value) for key, value in labels.items()},
         )
     return found, odd

@@ -11,17 +11,21 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from app.host import looks
 from app.stores.engine_shapes import (
     EngineInfo,
     ShapeError,
+    as_path,
+    daemon_of,
     info_from,
     is_podman,
+    mapping,
     numbered,
     spoken_version,
+    word,
 )
 from app.stores.files import Damage, read_file
 from app.stores.root_claim import Wrong, judge
@@ -45,7 +49,7 @@ _Answer = TypeVar("_Answer")
 
 
 #: How a survey goes on without the engine.
-_DISK_ALONE = "going on with the disk alone."
+DISK_ALONE = "going on with the disk alone."
 
 
 class EngineError(Exception):
@@ -54,7 +58,7 @@ class EngineError(Exception):
     @property
     def fact(self) -> str:
         """The text for who cannot go on with the disk alone, without the last full stop."""
-        return str(self).removesuffix(_DISK_ALONE).rstrip(" ;:.")
+        return str(self).removesuffix(DISK_ALONE).rstrip(" ;:.")
 
 
 class RemoteEngine(EngineError):
@@ -65,12 +69,20 @@ class CallError(Exception):
     """One call failed; the text is the reason.
 
     ``gone``: the engine says that it does not exist. ``forbidden``: the socket may not be opened.
+    ``dropped``: the connection is gone, before it was asked or before it answered wholly.
     """
 
-    def __init__(self, reason: str, *, gone: bool = False, forbidden: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, gone: bool = False, forbidden: bool = False, dropped: bool = False
+    ) -> None:
         super().__init__(reason)
         self.gone = gone
         self.forbidden = forbidden
+        self.dropped = dropped
+
+
+class OtherDaemon(CallError):
+    """In the middle of a conversation somebody else answers."""
 
 
 def _socket_path(url: str) -> str:
@@ -85,22 +97,44 @@ def _socket_path(url: str) -> str:
         )
     raise EngineError(
         f"{url} is no engine's address: give --host unix:///var/run/docker.sock or the like; "
-        f"{_DISK_ALONE}"
+        f"{DISK_ALONE}"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """An open conversation: a client that speaks the right API version, and its bounds."""
+    """An open conversation: a client that speaks the right API version, and its bounds.
+
+    ``once``: it is one connection, and ends with it. Else, for what only asks, a connection that
+    broke is made again, and who answers then says first that it is the same daemon.
+    """
 
     client: APIClient
     bounds: Bounds
     info: EngineInfo
     timeout: float
+    once: bool = False
 
     def call(self, question: Callable[[], object], seconds: float | None = None) -> object:
         """One call, bounded. Raises CallError, whatever goes wrong."""
-        return _call(self.bounds, question, self.timeout if seconds is None else seconds)
+        granted = self.timeout if seconds is None else seconds
+        try:
+            return _call(self.bounds, question, granted)
+        except CallError as failed:
+            if self.once or not failed.dropped:
+                raise
+        self._meet_again()
+        return _call(self.bounds, question, granted)
+
+    def _meet_again(self) -> None:
+        """A new connection, with the same daemon. Raises CallError, OtherDaemon."""
+        self.bounds.once_more()
+        answer = mapping(_call(self.bounds, self.client.info, self.timeout))
+        root, peer = as_path(answer.get("DockerRootDir")), self.bounds.peer
+        if daemon_of(word(answer.get("ID")), root, peer) != self.info.daemon:
+            self.client.close()
+            self.bounds.no_more()
+            raise OtherDaemon(f"another daemon answers at {self.info.url} than before")
 
     def disk_usage(self) -> object:
         """``/system/df``, for the build cache alone where the engine can tell it apart.
@@ -119,20 +153,23 @@ class Talk:
 
 
 @contextmanager
-def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
-    """Connect, agree upon an API version, learn who answers. Raises EngineError, RemoteEngine."""
+def open_talk(url: str, timeout: float, overall: float, *, once: bool = False) -> Iterator[Talk]:
+    """Connect, agree upon an API version, learn who answers. Raises EngineError, RemoteEngine.
+
+    All of it, and what is asked then, is one connection; see :class:`Talk` for ``once``.
+    """
     path = _socket_path(url)
     try:
         looks.stat_of(os.fsencode(path))
     except looks.Hangs as error:
         raise EngineError(
-            f"The engine's socket {url} cannot be reached: {error.strerror}; {_DISK_ALONE}"
+            f"The engine's socket {url} cannot be reached: {error.strerror}; {DISK_ALONE}"
         ) from error
     except OSError:
         # Connecting to it says best what is wrong.
         pass
     # Late: the SDK takes longer to load than the names take to appear.
-    from app.stores.engine_line import Bounds, open_line  # noqa: PLC0415
+    from app.stores.engine_line import Bounds, open_line, speak  # noqa: PLC0415
 
     bounds = Bounds(overall)
 
@@ -142,22 +179,23 @@ def open_talk(url: str, timeout: float, overall: float) -> Iterator[Talk]:
         except Exception as error:
             raise EngineError(
                 f"The Docker client library does not start ({type(error).__name__}: "
-                f"{shortened(error)}): install it anew; {_DISK_ALONE}"
+                f"{shortened(error)}): install it anew; {DISK_ALONE}"
             ) from error
 
     try:
-        with opened(TESTED_API) as first:
-            version = _call(bounds, lambda: first.version(api_version=False), timeout)
-        spoken = spoken_version(version, TESTED_API)
-        with opened(spoken) as client:
-            info = info_from(url, spoken, version, _call(bounds, client.info, timeout))
+        with opened(TESTED_API) as client:
+            version = _call(bounds, lambda: client.version(api_version=False), timeout)
+            spoken = spoken_version(version, TESTED_API)
+            speak(client, spoken)
+            answer = _call(bounds, client.info, timeout)
+            info = replace(info_from(url, spoken, version, answer), peer=bounds.peer)
             _refuse_foreign(info, version, bounds.peer)
-            yield Talk(client, bounds, info, timeout)
+            yield Talk(client, bounds, info, timeout, once)
     except CallError as refused:
         raise EngineError(_no_answer(url, refused)) from refused
     except ShapeError as odd:
         raise EngineError(
-            f"What answers at {url} gave {odd}, as no Docker engine does: {_DISK_ALONE}"
+            f"What answers at {url} gave {odd}, as no Docker engine does: {DISK_ALONE}"
         ) from odd
 
 
@@ -166,7 +204,7 @@ def _refuse_foreign(info: EngineInfo, version: object, peer: Peer | None) -> Non
     if is_podman(version):
         raise EngineError(
             f"At {info.url} podman answers, whose storage whodiff does not read: name Docker's "
-            f"engine with --host; {_DISK_ALONE}"
+            f"engine with --host; {DISK_ALONE}"
         )
     root = os.fsdecode(info.root)
     here = f"The engine at {info.url} keeps its data in {root}"
@@ -175,7 +213,7 @@ def _refuse_foreign(info: EngineInfo, version: object, peer: Peer | None) -> Non
     )
     match judge(info.root, peer):
         case Wrong.NO_PATH:
-            raise EngineError(f"{here}, which is no whole path: {_DISK_ALONE}")
+            raise EngineError(f"{here}, which is no whole path: {DISK_ALONE}")
         case Wrong.NOT_HERE:
             raise RemoteEngine(f"{here}, which is not on this machine: {way_out}")
         case Wrong.ANOTHER_VIEW:
@@ -187,7 +225,7 @@ def _refuse_foreign(info: EngineInfo, version: object, peer: Peer | None) -> Non
         case Wrong.NOT_ITS_OWN if peer:
             raise EngineError(
                 f"What answers at {info.url} is run by user {peer.uid} and calls {root} its data "
-                f"root, which belongs to somebody else: it is not believed, {_DISK_ALONE}"
+                f"root, which belongs to somebody else: it is not believed, {DISK_ALONE}"
             )
     own_id = _id_on_disk(info.root)
     if own_id and info.id and own_id != info.id:
@@ -206,8 +244,8 @@ def _id_on_disk(root: bytes) -> str:
 
 def _no_answer(url: str, refused: CallError) -> str:
     if refused.forbidden:
-        return f"No permission to ask the engine at {url}: run whodiff with sudo; {_DISK_ALONE}"
-    return f"The engine at {url} does not answer ({refused}): {_DISK_ALONE}"
+        return f"No permission to ask the engine at {url}: run whodiff with sudo; {DISK_ALONE}"
+    return f"The engine at {url} does not answer ({refused}): {DISK_ALONE}"
 
 
 # --- one call -------------------------------------------------------------------------------------
@@ -221,6 +259,8 @@ def _call(bounds: Bounds, question: Callable[[], _Answer], seconds: float) -> _A
     except Exception as error:
         # The one border to the SDK, requests and urllib3: each has its own errors, and their own
         # parsers stumble with plain TypeErrors over answers of an odd shape.
+        if bounds.dropped:
+            raise CallError("it closed the connection", dropped=True) from error
         raise _refusal(bounds.failure, error, granted) from error
 
 
@@ -233,7 +273,8 @@ def _refusal(failure: OSError | None, error: Exception, granted: float) -> CallE
         return CallError("permission denied", forbidden=True)
     if failure:
         known = _SOCKET_REASONS.get(failure.errno or 0)
-        return CallError(known or shortened(failure.strerror or str(failure)))
+        lost = failure.errno in (errno.ECONNRESET, errno.EPIPE)
+        return CallError(known or shortened(failure.strerror or str(failure)), dropped=lost)
     response = getattr(error, "response", None)
     if response is not None and not response.ok:
         said = shortened(getattr(error, "explanation", "") or response.reason)
@@ -241,7 +282,7 @@ def _refusal(failure: OSError | None, error: Exception, granted: float) -> CallE
         return CallError(f"status {response.status_code}: {said}", gone=gone)
     if isinstance(error, ValueError | TypeError | KeyError | RecursionError):
         return CallError("its answer is malformed")
-    return CallError(shortened(f"its answer broke off: {type(error).__name__}"))
+    return CallError(shortened(f"its answer broke off: {type(error).__name__}"), dropped=True)
 
 
 _SOCKET_REASONS = {

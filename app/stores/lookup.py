@@ -254,6 +254,14 @@ def _nobodys(asked: bytes, place: Inside) -> Answer:
         limits = ", as far as can be read" * any(it.hides_owners for it in store.problems)
         words = f"{text} is not there (any more), and no metadata names it{limits}."
         return Answer(asked, store, note=words)
+    part = store.root.part(place.path)
+    if part and part.target and place.path != part.path:
+        real = os.path.join(part.target, os.path.relpath(place.path, part.path))
+        words = (
+            f"{os.fsdecode(part.path)} is a symbolic link to {os.fsdecode(part.target)}: ask for "
+            f"{os.fsdecode(real)} instead, whose it is there."
+        )
+        return Answer(asked, store, note=words, sure=False)
     theirs = place.base == store.root.containerd
     if not (_containerds_own(place.inside) if theirs else _dockers_own(place.inside, store)):
         words = f"no owner of {text} is known, which does not prove that there is none: ask again."

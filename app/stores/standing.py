@@ -136,6 +136,12 @@ def _part(root: DataRoot, place: bytes, name: bytes, around: Surroundings) -> Pa
     return part
 
 
+def root_around(directory: bytes) -> bytes:
+    """The data root that this directory is a part of by where it lies, b"" without one."""
+    above, name = os.path.split(directory)
+    return above if name in _SHARED and names_things(above, name) else b""
+
+
 def _rivals(
     place: bytes, name: bytes, about: os.stat_result, around: Surroundings
 ) -> Iterator[bytes]:
@@ -145,7 +151,7 @@ def _rivals(
     others = (real, *_elsewhere(path, about, around), *_elsewhere(real, about, around))
     beside = (os.path.dirname(it) for it in others if os.path.basename(it) == name)
     for root in dict.fromkeys((*around.known, *beside)):
-        if _same(root, place) or not _shows(root, name, about) or not _names_things(root, name):
+        if _same(root, place) or not _shows(root, name, about) or not names_things(root, name):
             continue
         if all(it == about.st_uid for it in strangers_of(root)):
             yield root
@@ -176,7 +182,7 @@ def _same(one: bytes, other: bytes) -> bool:
         return False
 
 
-def _names_things(root: bytes, name: bytes) -> bool:
+def names_things(root: bytes, name: bytes) -> bool:
     """Whether it is a root that says whose things are: a disk with bare layers on it is none."""
     if name.startswith(PREFIX.encode()):
         return looks.isdir(os.path.join(root, b"io.containerd.metadata.v1.bolt"))

@@ -19,8 +19,9 @@ from app.cleanup.engine_calls import EngineCalls
 from app.cleanup.execute import execute
 from app.cleanup.journal import Journal
 from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Step
-from app.model import Role
+from app.cleanup.plan import Action, Expected, Step
+from app.model import Daemon, Kind, Role
+from app.stores.engine import peek
 from app.stores.overlay2 import read_graph
 from app.stores.survey import Request, survey
 from tests.engine import archive, scenario
@@ -59,8 +60,10 @@ def engine(spare_engine: Engine) -> Engine:
     return spare_engine
 
 
-def carry_out(engine: Engine, *steps: Step, progress: Progress | None = None) -> Outcome:
-    shown = plan(engine.data, *steps)
+def carry_out(
+    engine: Engine, *steps: Step, progress: Progress | None = None, daemon: Daemon | None = None
+) -> Outcome:
+    shown = plan(engine.data, *steps, daemon=daemon or peek(engine.url, 10).daemon)
     calls = EngineCalls(engine.url, patience=60, timeout=5, recovery=5)
     return execute(shown, lambda: shown, calls, progress or Progress(), Journal(None))
 
@@ -128,7 +131,15 @@ def test_images_by_their_tags(engine: Engine) -> None:
     id = engine.get("/images/acme/two:1/json")["Id"]
     user = engine.docker("create", "--network=none", "acme/two:1")
     tags = ("acme/two:1", "acme/two:latest")
-    steps = [Step(Action.REMOVE_IMAGE, f"docker rmi {tag}", ids=(tag,)) for tag in tags]
+    steps = [
+        Step(
+            Action.REMOVE_IMAGE,
+            f"docker rmi {tag}",
+            ids=(tag,),
+            expects=(Expected(Kind.IMAGE, tag, id),),
+        )
+        for tag in tags
+    ]
     refused = carry_out(engine, *steps)
     assert (refused.done, refused.steps_done) == (False, 1)
     assert "acme/two:latest" in refused.why
@@ -256,9 +267,9 @@ def test_the_engine_ends_in_mid_removal_and_the_truth_is_told(engine: Engine, en
     doubts = 0
     for delay in (0.01, 0.05, 0.1, 0.2):
         id = run(engine, FLOOD.format(8000))
-        timer = threading.Timer(delay, getattr(engine, end))
+        timer, daemon = threading.Timer(delay, getattr(engine, end)), peek(engine.url).daemon
         timer.start()
-        done = carry_out(engine, removing(id))
+        done = carry_out(engine, removing(id), daemon=daemon)
         timer.join()
         engine.start()
         left = id in containers(engine)
@@ -296,12 +307,12 @@ def _gone(engine: Engine, id: str) -> None:
 
 def test_what_was_stopped_before_it_was_sent_is_not_sent_later(engine: Engine) -> None:
     id = run(engine, ":")
-    progress = Progress()
+    progress, daemon = Progress(), peek(engine.url).daemon
     os.kill(engine.pid, signal.SIGSTOP)
     try:
         asked = threading.Timer(0.3, progress.stop)
         asked.start()
-        done = carry_out(engine, removing(id), progress=progress)
+        done = carry_out(engine, removing(id), progress=progress, daemon=daemon)
         threads = [it for it in threading.enumerate() if it.name == "whodiff-engine-call"]
     finally:
         os.kill(engine.pid, signal.SIGCONT)

@@ -168,7 +168,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "standing: a disk with bare layers is no rival",
         "app/stores/standing.py",
-        "or not _names_things(root, name):",
+        "or not names_things(root, name):",
         "or not is_data_root(root):",
         (_STANDING,),
     ),

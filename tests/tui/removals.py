@@ -170,18 +170,31 @@ def again(plan: Callable[[Wish], Plan]) -> Callable[[Wish], Plan]:
 
 
 def main() -> int:
-    """The explorer with the made-up room: ``python -m tests.tui.removals ROOT [--read-only]``."""
+    """The explorer with the made-up room: ``python -m tests.tui.removals ROOT [--read-only]``.
+
+    ``--told FILE`` gets a line for every removal that ended.
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("root")
     parser.add_argument("--read-only", action="store_true")
     parser.add_argument("--ascii", action="store_true")
     parser.add_argument("--run", default="done")
+    parser.add_argument("--told", type=Path)
     options = parser.parse_args()
     request = Request((os.fsencode(options.root),), offline=True)
     view = View(request, ascii=options.ascii, read_only=options.read_only)
     runs = {"done": done, "until-stopped": until_stopped}
-    WhodiffApp(view, Room(run=runs[options.run]).removal).run(mouse=False)
-    return 0
+
+    def run(plan: Plan, progress: Progress) -> Outcome:
+        outcome = runs[options.run](plan, progress)
+        if options.told:
+            with options.told.open("a") as file:
+                file.write(f"{progress.entries} {outcome.why}\n")
+        return outcome
+
+    app = WhodiffApp(view, Room(run=run).removal)
+    app.run(mouse=False)
+    return app.return_code or 0
 
 
 if __name__ == "__main__":

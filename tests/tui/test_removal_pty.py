@@ -7,23 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.demo.layout import add_directory, make_root
 from tests.tui.pty import Terminal, colours, foreign, visible
 
-FOLDER = b"dir\x1b[31m\n\xff"
 SAFE = r"dir\x1b[31m\n\xff"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """A data root with one layer, and in it a folder with a hostile name and a file beside it."""
-    made = make_root(tmp_path / "docker")
-    diff = os.fsencode(add_directory(made, "a" * 64).diff)
-    os.mkdir(diff + b"/" + FOLDER)
-    for name in (b"/file", b"/" + FOLDER + b"/one", b"/" + FOLDER + b"/two"):
-        with open(diff + name, "wb") as file:  # noqa: PTH123 - a name that is no text
-            file.write(b"x" * 50_000)
-    return made
 
 
 def explorer(root: Path, *options: str, size: tuple[int, int], **environ: str) -> Terminal:

@@ -6,11 +6,13 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from app.cleanup.outcome import Progress
-from app.cleanup.plan import Action, Place, Plan, Step, Subject, Wish
+from app.cleanup.plan import Action, Expected, Place, Plan, Step, Subject, Wish
 from app.host.identity import Identity, identify, identity_of
+from app.model import Daemon, Kind
 from tests.unit.scan_trees import scratch
 
 
@@ -41,10 +43,25 @@ def erasing(root: bytes | Path, *names: bytes | str, action: Action = Action.ERA
     return plan(root, Step(action, f"rm -r {names[-1]!r}", place=here))
 
 
-def plan(root: bytes | Path, *steps: Step) -> Plan:
-    """An allowed plan of these steps."""
+def plan(root: bytes | Path, *steps: Step, daemon: Daemon | None = None) -> Plan:
+    """An allowed plan of these steps; what the daemon removes is expected by its name alone."""
     wish = Wish(Subject.PATH, os.fsencode(root), path=os.fsencode(root) + b"/it")
-    return Plan(wish, "it", path=wish.path, steps=steps, filesystem=os.fsencode(root))
+    named = tuple(replace(it, expects=it.expects or tuple(_expected(it))) for it in steps)
+    place = os.fsencode(root)
+    return Plan(wish, "it", path=wish.path, steps=named, filesystem=place, daemon=daemon)
+
+
+_KINDS = {
+    Action.REMOVE_CONTAINER: Kind.CONTAINER,
+    Action.REMOVE_IMAGE: Kind.IMAGE,
+    Action.REMOVE_VOLUME: Kind.VOLUME,
+    Action.PRUNE_CACHE: Kind.BUILD_CACHE,
+}
+
+
+def _expected(step: Step) -> Iterator[Expected]:
+    for id_ in step.ids if step.action in _KINDS else ():
+        yield Expected(_KINDS[step.action], id_, id_)
 
 
 class Watched(Progress):

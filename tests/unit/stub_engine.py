@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from app.model import Daemon
+
 #: What a route does with an open connection: write an answer, half of one, or nothing.
 Behaviour = Callable[[socket.socket], None]
 
@@ -46,7 +48,7 @@ class StubEngine:
 
     What is no GET has its method before the path: ``DELETE /volumes/data``. ``queries`` has the
     query of the last request for each path, ``asked`` every path in order, ``versions`` the API
-    versions that were spoken.
+    versions that were spoken. ``daemon`` is as what a plan knows it, where a test says so.
     """
 
     def __init__(self, routes: dict[str, Behaviour]) -> None:
@@ -54,6 +56,7 @@ class StubEngine:
         self.asked: list[str] = []
         self.queries: dict[str, str] = {}
         self.versions: set[str] = set()
+        self.daemon: Daemon | None = None
         self.over = threading.Event()
         # A path of its own: pytest's can be longer than a socket's name may be (unix(7)).
         self._folder = tempfile.TemporaryDirectory(prefix="stub-engine-")

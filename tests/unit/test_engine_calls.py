@@ -8,6 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from app.cleanup.engine_calls import CallFailed, EngineCalls, same_root
+from app.cleanup.engine_calls import CallFailed, EngineCalls
+from app.cleanup.expected import same_root, seen
+from app.cleanup.plan import Expected
+from app.model import Daemon, Kind
 from tests.unit.stub_engine import Behaviour, StubEngine, capture_routes, raw, says, sends
 
 CONTAINER = "4c1a66de80a06a806d4b7768b81be2f7cd8588c574ae811d3ebe95de8981c4db"
@@ -48,13 +53,40 @@ KINDS: dict[str, tuple[str, str, str, Callable[[EngineCalls], str]]] = {
 }
 
 
+#: What the stub says of each kind, and what a plan saw of it.
+SAYS: dict[str, dict[str, Any]] = {
+    "container": {"Id": CONTAINER, "Created": "2026-01-01T00:00:00.5Z", "Mounts": []},
+    "image": {"Id": IMAGE},
+    "volume": {
+        "Name": VOLUME,
+        "Driver": "local",
+        "CreatedAt": "2026-01-02T00:00:00Z",
+        "Mountpoint": "/docker/volumes/data/_data",
+    },
+}
+EXPECTED = {
+    "container": Expected(Kind.CONTAINER, CONTAINER, CONTAINER, SAYS["container"]["Created"]),
+    "image": Expected(Kind.IMAGE, TAG, IMAGE),
+    "volume": Expected(
+        Kind.VOLUME,
+        VOLUME,
+        created=SAYS["volume"]["CreatedAt"],
+        path=SAYS["volume"]["Mountpoint"].encode(),
+    ),
+}
+
+
 @pytest.fixture
 def stub(captures: Path) -> Iterator[StubEngine]:
     known = capture_routes(captures / "overlay2")
     routes = {path: known[path] for path in ("/version", "/info")}
-    for _, question, _, _ in KINDS.values():
-        routes[question] = says({"Id": "it", "Name": "it"})
+    for kind, (_, question, _, _) in KINDS.items():
+        routes[question] = says(SAYS[kind])
+    routes["/images/json"] = says([])
+    info = json.loads((captures / "overlay2/api/info.json").read_text())
+    root = bytes(captures / "overlay2/var/lib/docker")
     with StubEngine(routes) as running:
+        running.daemon = Daemon(info["ID"], root, os.getuid(), os.getpid())
         yield running
 
 
@@ -63,8 +95,10 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def calls_to(stub: StubEngine) -> EngineCalls:
-    return EngineCalls(stub.url, **QUICK)
+def calls_to(stub: StubEngine, kind: str = "", **more: Any) -> EngineCalls:
+    """As for a plan that was made with this stub, and that saw one thing of this kind."""
+    expects = (EXPECTED[kind],) if kind else ()
+    return EngineCalls(stub.url, **{**QUICK, "daemon": stub.daemon, "expects": expects, **more})
 
 
 def forgets(stub: StubEngine, kind: str) -> None:
@@ -92,7 +126,7 @@ def failure(question: Callable[[], object]) -> str:
 
 
 def ask(stub: StubEngine, kind: str) -> str:
-    return KINDS[kind][3](calls_to(stub))
+    return KINDS[kind][3](calls_to(stub, kind))
 
 
 # --- done, and not done ---------------------------------------------------------------------------
@@ -170,7 +204,7 @@ def test_it_is_asked_again_whether_it_was_done(stub: StubEngine, kind: str, brea
     way = BREAKS[breaks](stub)
     stub.routes[KINDS[kind][0]] = removes(stub, kind, then=way)
     assert "is gone, though" in ask(stub, kind)
-    stub.routes[KINDS[kind][1]] = says({"Id": "still there"})
+    stub.routes[KINDS[kind][1]] = says(SAYS[kind])
     stub.routes[KINDS[kind][0]] = way
     assert "did not remove" in failure(lambda: ask(stub, kind))
 
@@ -196,7 +230,7 @@ def test_an_engine_that_restarts_is_waited_for(stub: StubEngine) -> None:
         sends(b"")(connection)
 
     stub.routes[KINDS["container"][0]] = dies
-    calls = EngineCalls(stub.url, patience=1, timeout=1, recovery=10)
+    calls = calls_to(stub, patience=1, timeout=1, recovery=10)
     assert "is gone, though" in calls.remove_container(CONTAINER, force=False, volumes=False)
 
 
@@ -206,7 +240,7 @@ def test_a_removal_may_take_longer_than_a_question(stub: StubEngine) -> None:
         removes(stub, "container")(connection)
 
     stub.routes[KINDS["container"][0]] = slowly
-    calls = EngineCalls(stub.url, patience=20, timeout=0.8, recovery=0.2)
+    calls = calls_to(stub, patience=20, timeout=0.8, recovery=0.2)
     assert calls.remove_container(CONTAINER, force=False, volumes=False) == ""
 
 
@@ -285,20 +319,146 @@ def test_another_engine_is_told_nothing(stub: StubEngine, kind: str) -> None:
 
 
 def test_what_must_not_be_sent_any_more_is_not(stub: StubEngine, kind: str) -> None:
-    calls = EngineCalls(stub.url, **QUICK, may_send=lambda: False)
+    calls = calls_to(stub, may_send=lambda: False)
     assert "nothing was sent" in failure(lambda: KINDS[kind][3](calls))
     assert stub.asked
     assert "nothing was sent" in failure(lambda: calls.prune_cache(RECORDS))
     assert not any(it.startswith(("DELETE", "POST")) for it in stub.asked)
 
 
-def test_the_root_that_it_serves(stub: StubEngine, captures: Path, tmp_path: Path) -> None:
+def test_one_root_by_two_paths(captures: Path, tmp_path: Path) -> None:
     served = os.fsencode(captures / "overlay2/var/lib/docker")
-    assert calls_to(stub).root() == served
     (tmp_path / "linked").symlink_to(os.fsdecode(served))
     assert same_root(os.fsencode(tmp_path / "linked"), served)
     assert not same_root(os.fsencode(tmp_path), served)
     assert not same_root(b"/nowhere/at/all", served)
+
+
+# --- another thing by the same name ---------------------------------------------------------------
+
+OTHER = "sha256:" + "cd" * 32
+#: For each case: the kind, what the engine says now, and a word of the refusal.
+CHANGED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "tag moved": ("image", {"Id": OTHER}, "now points to cdcdcdcdcdcd"),
+    "no id": ("image", {"Id": None}, "now points to"),
+    "volume made anew": ("volume", {"CreatedAt": "2026-01-02T00:00:01Z"}, "2026-01-02T00:00:01Z"),
+    "time unknown": ("volume", {"CreatedAt": None}, "nobody knows"),
+    "elsewhere": ("volume", {"Mountpoint": "/other/volumes/data/_data"}, "not at /docker/volumes"),
+    "layers elsewhere": (
+        "container",
+        {"GraphDriver": {"Data": {"UpperDir": "/other/overlay2/x/diff"}}},
+        "another data root",
+    ),
+    "image elsewhere": (
+        "image",
+        {"GraphDriver": {"Data": {"MergedDir": "/other/overlay2/x/merged"}}},
+        "another data root",
+    ),
+    "other driver": ("volume", {"Driver": "nfs"}, "another volume driver"),
+    "container made anew": ("container", {"Created": "2026-01-01T00:00:00.6Z"}, "another one"),
+    "other container": ("container", {"Id": "0" * 64}, "another one"),
+    "nonsense": ("container", {"Id": ["x"], "Created": 7}, "another one"),
+}
+
+
+@pytest.mark.parametrize("case", list(CHANGED))
+def test_what_is_something_else_by_now_is_not_removed(stub: StubEngine, case: str) -> None:
+    kind, says_now, words = CHANGED[case]
+    stub.routes[KINDS[kind][1]] = says({**SAYS[kind], **says_now})
+    said = failure(lambda: ask(stub, kind))
+    assert "Nothing was sent" in said
+    assert words in said
+    assert not any(it.startswith("DELETE") for it in stub.asked)
+
+
+def test_what_the_engine_does_not_say_is_not_removed(stub: StubEngine, kind: str) -> None:
+    for way in (says({"message": "server error"}, 500), stub.hangs, sends(b"")):
+        stub.routes[KINDS[kind][1]] = way
+        assert "Nothing was sent" in failure(lambda: ask(stub, kind))
+    assert not any(it.startswith("DELETE") for it in stub.asked)
+
+
+def test_a_container_that_uses_other_volumes_by_now_stays(stub: StubEngine) -> None:
+    point = {"Type": "volume", "Name": "one"}
+    thing = replace(EXPECTED["container"], volumes=("one",))
+    calls = calls_to(stub, expects=(thing,))
+    request, question, _, call = KINDS["container"]
+    for mounts in ([], [point, {"Type": "volume", "Name": "two"}], None):
+        stub.routes[question] = says({**SAYS["container"], "Mounts": mounts})
+        assert "same volumes" in failure(partial(call, calls))
+    assert request not in stub.asked
+    stub.routes[question] = says({**SAYS["container"], "Mounts": [point, {"Type": "bind"}]})
+    stub.routes[request] = removes(stub, "container")
+    assert call(calls) == ""
+
+
+def test_an_anonymous_volume_that_is_another_one_keeps_its_container(stub: StubEngine) -> None:
+    things = (EXPECTED["container"], replace(EXPECTED["volume"], created="2020-01-01T00:00:00Z"))
+    assert "volume data" in failure(partial(KINDS["container"][3], calls_to(stub, expects=things)))
+    things = (EXPECTED["container"], replace(EXPECTED["volume"], name="gone"))
+    stub.routes["/volumes/gone"] = says({"message": "get gone: no such volume"}, 404)
+    assert "volume gone" in failure(partial(KINDS["container"][3], calls_to(stub, expects=things)))
+    assert not any(it.startswith("DELETE") for it in stub.asked)
+
+
+def test_another_directory_at_the_same_path_keeps_the_volume(
+    stub: StubEngine, tmp_path: Path
+) -> None:
+    place = tmp_path / "data/_data"
+    place.mkdir(parents=True)
+    thing = replace(EXPECTED["volume"], places=seen([bytes(place.parent), bytes(place)]))
+    calls = calls_to(stub, expects=(thing,))
+    place.rename(tmp_path / "aside")
+    assert "not the same directory" in failure(partial(KINDS["volume"][3], calls))
+    place.mkdir()
+    assert f"{place} is not the same" in failure(partial(KINDS["volume"][3], calls))
+    place.rmdir()
+    (tmp_path / "aside").rename(place)
+    stub.routes[KINDS["volume"][0]] = removes(stub, "volume")
+    assert KINDS["volume"][3](calls) == ""
+
+
+def test_an_image_that_is_listed_and_not_inspected_is_found(stub: StubEngine) -> None:
+    """So it is with one of another platform in the containerd image store."""
+    forgets(stub, "image")
+    stub.routes["/images/json"] = says([{"Id": IMAGE, "RepoTags": [TAG]}])
+    stub.routes[KINDS["image"][0]] = says([])
+    ask(stub, "image")
+    assert KINDS["image"][0] in stub.asked
+    stub.asked.clear()
+    stub.routes["/images/json"] = says([{"Id": OTHER, "RepoTags": [TAG]}])
+    assert "now points to" in failure(lambda: ask(stub, "image"))
+    assert KINDS["image"][0] not in stub.asked
+
+
+def test_the_engine_that_the_plan_was_made_with_is_told_and_no_other(
+    stub: StubEngine, kind: str, tmp_path: Path
+) -> None:
+    daemon = stub.daemon
+    assert daemon
+    others = (
+        None,
+        replace(daemon, id="another"),
+        replace(daemon, uid=daemon.uid + 1),
+        replace(daemon, pid=daemon.pid + 1),
+        replace(daemon, root=bytes(tmp_path)),
+    )
+    for other in others:
+        calls = calls_to(stub, kind, daemon=other)
+        assert "Nothing was sent" in failure(partial(KINDS[kind][3], calls))
+    calls = calls_to(stub, kind, root=bytes(tmp_path))
+    assert "keeps its data in" in failure(partial(KINDS[kind][3], calls))
+    assert not any(it.startswith("DELETE") for it in stub.asked)
+    stub.routes[KINDS[kind][0]] = removes(stub, kind)
+    # Who listens is out of sight from inside a container.
+    assert KINDS[kind][3](calls_to(stub, kind, daemon=replace(daemon, pid=0))) == ""
+
+
+def test_an_order_is_not_sent_on_to_something_else(stub: StubEngine, kind: str) -> None:
+    where = f"/v1.51{KINDS[kind][0].removeprefix('DELETE ')}x"
+    stub.routes[KINDS[kind][0]] = sends(raw(307, b"", f"Location: {where}\r\n"))
+    assert "did not remove" in failure(lambda: ask(stub, kind))
+    assert f"{KINDS[kind][0]}x" not in stub.asked
 
 
 # --- build cache ----------------------------------------------------------------------------------
@@ -332,6 +492,24 @@ def test_a_prune_names_exactly_the_records(stub: StubEngine) -> None:
 def test_no_other_pattern_is_ever_sent(stub: StubEngine, ids: tuple[str, ...]) -> None:
     assert "Nothing was sent" in failure(lambda: calls_to(stub).prune_cache(ids))
     assert not stub.asked
+
+
+@pytest.mark.parametrize(
+    "change", [{"CreatedAt": "2026-02-02T00:00:00Z"}, {"InUse": True}, {"ID": "c" * 25}]
+)
+def test_a_record_that_is_another_one_by_now_is_not_pruned(
+    stub: StubEngine, change: dict[str, Any]
+) -> None:
+    record = {"ID": RECORDS[0], "Type": "regular", "CreatedAt": "2026-01-01T00:00:00Z"}
+    things = (Expected(Kind.BUILD_CACHE, RECORDS[0], RECORDS[0], record["CreatedAt"]),)
+    stub.routes[PRUNE] = says({"CachesDeleted": list(RECORDS[:1]), "SpaceReclaimed": 5})
+    stub.routes["/system/df"] = says({"BuildCache": [record]})
+    assert calls_to(stub, expects=things).prune_cache(RECORDS[:1]) == ""
+    stub.asked.clear()
+    stub.routes["/system/df"] = says({"BuildCache": [{**record, **change}, {"ID": "d" * 25}]})
+    with suppress(CallFailed):
+        calls_to(stub, expects=things).prune_cache(RECORDS[:1])
+    assert PRUNE not in stub.asked
 
 
 @pytest.mark.parametrize("deleted", [None, [], [RECORDS[0]], "junk", [7], {"a": 1}])

@@ -15,11 +15,12 @@ import pytest
 from app.cleanup import journal as journal_module
 from app.cleanup.engine_calls import CallFailed, EngineCalls
 from app.cleanup.execute import execute
+from app.cleanup.expected import seen
 from app.cleanup.journal import Journal
 from app.cleanup.outcome import Outcome, Progress
 from app.cleanup.plan import Action, Frees, Plan, Step
 from app.host.identity import Identity
-from app.model import Kind, Reference
+from app.model import Daemon, Kind, Reference
 from tests.unit.removals import Watched, entries, erasing, place, plan, unmounting
 from tests.unit.scan_trees import flood
 
@@ -28,12 +29,9 @@ ID = "ab" * 32
 
 @dataclass(frozen=True)
 class Engine(EngineCalls):
-    """Answers at once and remembers what it was told; its URL is the data root that it serves."""
+    """Answers at once and remembers what it was told."""
 
     told: list[tuple[object, ...]] = field(default_factory=list)
-
-    def root(self) -> bytes:
-        return os.fsencode(self.url)
 
     def _note(self, *call: object) -> str:
         assert self.may_send()
@@ -289,12 +287,45 @@ def test_a_step_that_names_not_one_thing_is_not_sent(
     assert not engine.told
 
 
-def test_an_engine_of_another_root_is_told_nothing(root: bytes, tmp_path: Path) -> None:
-    other = Engine(str(tmp_path))
-    done = carry_out(plan(root, Step(Action.REMOVE_VOLUME, "docker", ids=("data",))), other)
-    assert not done.done
-    assert "Nothing was sent" in done.why
-    assert not other.told
+def test_a_step_that_says_nothing_of_its_thing_is_not_sent(root: bytes, engine: Engine) -> None:
+    step = Step(Action.REMOVE_VOLUME, "docker", ids=("data",))
+    bare = replace(plan(root, step), steps=(step,))
+    assert "was not sent" in carry_out(bare, engine).why
+    assert not engine.told
+
+
+def test_the_engine_is_told_whom_and_what_to_expect(root: bytes) -> None:
+    told: list[EngineCalls] = []
+
+    class Looking(Engine):
+        def remove_volume(self, name: str) -> str:
+            told.append(self)
+            return super().remove_volume(name)
+
+    daemon = Daemon("ID", b"/docker")
+    shown = plan(root, Step(Action.REMOVE_VOLUME, "docker", ids=("data",)), daemon=daemon)
+    assert carry_out(shown, Looking("")).done
+    assert (told[0].daemon, told[0].root) == (daemon, root)
+    assert told[0].expects == shown.steps[0].expects != ()
+
+
+def test_what_is_still_on_disk_is_not_called_removed(
+    root: bytes, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cleanup.expected._PATIENCE", 0.3)
+    os.makedirs(root + b"/volumes/data/_data")
+    os.makedirs(root + b"/volumes/other")
+    goes = seen([root + b"/volumes/data", root + b"/volumes/other", root + b"/none"])
+    assert len(goes) == 2
+    step = Step(Action.REMOVE_VOLUME, "docker", ids=("data",), goes=goes)
+    done = carry_out(plan(root, step), engine)
+    assert (done.done, done.steps_done) == (False, 0)
+    assert f"{os.fsdecode(root)}/volumes/data and 1 more directories is still on disk" in done.why
+    # It goes a moment later, and something new has taken a name.
+    os.rmdir(root + b"/volumes/other")
+    threading.Timer(0.1, lambda: os.rename(root + b"/volumes/data", root + b"/aside")).start()
+    os.mkdir(root + b"/volumes/other")
+    assert carry_out(plan(root, step), engine).done
 
 
 def test_what_the_engine_refuses_is_told(root: bytes) -> None:

@@ -22,6 +22,7 @@ ALLOWED = {
     "cleanup/inside.py": "the text of links in /proc",
     "cleanup/tally.py": "after the yes",
     "host/hanging.py": "asks before each step",
+    "host/holding.py": "the text of links in /proc",
     "host/looking.py": "in the process that may hang",
     "host/looks.py": "where nothing hangs",
     "host/mountinfo.py": "/proc",

@@ -20,7 +20,7 @@ from app.demo.ids import hex_id, link_token
 from app.demo.images import add_layer
 from app.demo.layout import add_directory, add_link
 from app.demo.volumes import add_volume
-from app.model import Kind, Layer, Owner, Problem, Reference, Role, Store
+from app.model import Kind, Layer, ListedVolume, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Worker
 from app.stores.request import Request, Survey
 from tests.unit.proc_stub import bind, make_proc, overlay
@@ -477,6 +477,11 @@ def test_a_log_that_is_something_else_stays(root: SmallRoot) -> None:
 # --- volumes, images and the engine ---------------------------------------------------------------
 
 
+def listed_volume(path: bytes) -> ListedVolume:
+    """As an engine lists it."""
+    return ListedVolume("local", os.path.join(path, b"_data"), "2026-01-01T00:00:00Z")
+
+
 def heard(root: SmallRoot) -> Survey:
     """The same root as if an engine had agreed to all of it."""
     (store,) = survey_of(root).stores
@@ -496,6 +501,7 @@ def heard(root: SmallRoot) -> Survey:
                 containers=containers,
                 images=images,
                 cache=tuple(replace(it, listed=True) for it in store.cache),
+                volumes=tuple(replace(it, listed=listed_volume(it.path)) for it in store.volumes),
             ),
         ),
         (),

@@ -21,6 +21,7 @@ from app.demo.content import DAY, set_age
 from app.host.authors import ANYBODY, authors_of
 from app.model import DataRoot, Hold, ImageStore, Kind, Role, Store
 from app.stores.discover import discover
+from app.stores.lookup import lookup
 from app.stores.request import Request, Survey
 from app.stores.standing import strangers_of
 from app.stores.survey import survey
@@ -192,6 +193,8 @@ def test_what_two_roots_show_is_neithers_while_nobody_works_there(
         (part,) = [it for it in store.root.parts if it.path == bytes(each.path / name)]
         assert part.hold is Hold.SHARED
         assert Role.UNREFERENCED not in {it.role for it in store.layers.values()}
+        note = store.layers[root.orphan.name].note
+        assert note.startswith(f"no owner found, but {name} is the same directory as in {top}")
     # Alone too: where a link or a mount leads to is another data root, named or not.
     assert Role.UNREFERENCED not in roles(root).values()
 
@@ -293,6 +296,42 @@ def test_a_link_that_leads_nowhere_or_round_is_said(tmp_path: Path) -> None:
     told = " ".join(it.sentence for it in store.problems)
     assert f"{root.path}/volumes is a symbolic link" in told
     assert f"{root.path}/buildkit is a symbolic link" in told
+
+
+@AS_ROOT
+def test_who_asks_behind_a_link_is_sent_to_where_it_leads(top: Path) -> None:
+    root = make_small_root(top / "docker")
+    theirs = make_small_root(top / "home")
+    give(theirs.path, MALLORY)
+    put(theirs.path / "overlay2", root.path / "overlay2", "link")
+    put(theirs.path / "tmp", root.path / "tmp", "link")
+    seen = found(theirs.path)
+    for name in (f"overlay2/{root.orphan.name}", "tmp/it"):
+        (root.path / "tmp/it").touch()
+        path = bytes(theirs.path / name)
+        (answer,) = lookup(path, seen.stores)
+        assert f"ask for {root.path / name} instead" in answer.note
+        # Nobody's is what a script may remove.
+        assert not answer.sure
+        assert not answer.own
+        plan = make_plan(Wish(Subject.PATH, bytes(theirs.path), path=path), seen)
+        assert "symbolic link" in plan.refused_because
+        assert os.path.dirname(root.path / name) in plan.refused_because
+        assert plan.instead == f"ask for it there: --data-root {root.path}"
+
+
+@AS_ROOT
+def test_what_two_roots_show_goes_from_neither_and_the_next_step_works(top: Path) -> None:
+    root = make_small_root(top / "docker")
+    other = make_small_root(top / "other")
+    mount(root.path / "overlay2", other.path / "overlay2")
+    wish = Wish(Subject.PATH, bytes(root.path), path=bytes(root.orphan.path))
+    plan = make_plan(wish, found(root.path, other.path))
+    assert "the same directory as in" in plan.refused_because
+    assert "take the mount or the link away" in plan.instead
+    subprocess.run(["umount", other.path / "overlay2"], check=True)
+    assert found(root.path, other.path).stores[0].root.parts == ()
+    assert roles(root)[root.orphan.name] is Role.UNREFERENCED
 
 
 # --- containerd -----------------------------------------------------------------------------------
