@@ -6,6 +6,7 @@ with the last (Linux fs/ext4/xattr.c ext4_xattr_block_set, fs/overlayfs/overlayf
 """
 
 from __future__ import annotations
+from app.host import looks
 
 import os
 import stat
@@ -23,6 +24,7 @@ def maybe_shared(path: bytes) -> int:
     Only directories that were copied up have such marks, and only they lie in one another.
     """
     try:
+        looks.require(path, follow=False)
         descriptor = open_path(path)
     except OSError:
         return 0

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 
 from app.cleanup.world import Doubt, World
+from app.host.hanging import far_points
 from app.host import looks
 from app.model import Evidence, Layer
 from app.scan.descent import open_directory
@@ -161,11 +162,14 @@ def newest_below(path: bytes) -> float:
 def _newest_in(directory: bytes, pending: list[bytes]) -> float:
     """The same of what is in one directory; the directories in it come to ``pending``."""
     newest = 0.0
+    looks.require(directory, follow=False)
     descriptor = open_directory(directory)
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                about = entry.stat(follow_symlinks=False)
+                path = os.path.join(directory, os.fsencode(entry.name))
+                apart = path in far_points()
+                about = looks.lstat(path) if apart else entry.stat(follow_symlinks=False)
                 newest = max(newest, about.st_mtime, about.st_ctime)
                 if stat.S_ISDIR(about.st_mode):
                     pending.append(os.path.join(directory, os.fsencode(entry.name)))

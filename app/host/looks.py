@@ -192,10 +192,12 @@ def samefile(path: bytes, other: bytes) -> bool:
     return os.path.samestat(stat_of(path), stat_of(other))
 
 
-def names(path: bytes, most: int = sys.maxsize) -> list[tuple[bytes, str]]:
+def names(
+    path: bytes, most: int = sys.maxsize, *, follow: bool = True
+) -> list[tuple[bytes, str]]:
     """At most so many entries of a directory: name, and ``d``, ``l`` or ``-``. Raises OSError."""
-    looker, place = at(path)
-    descriptor = looker.open_directory(place, follow=True)
+    looker, place = at(path, follow=follow)
+    descriptor = looker.open_directory(place, follow=follow)
     try:
         return [(os.fsencode(name), kind) for name, kind in looker.entries(descriptor, most)]
     finally:
