@@ -202,7 +202,8 @@ class DataRoot:
     ``driver`` is the directory name of the graph driver (``overlay2``), or ``overlayfs`` and the
     like where the containerd image store is in use. ``image_store`` is the one that the engine
     uses now; where both left data and nobody can tell, it is ``UNDECIDED``. ``found_by`` says in
-    words how the root was found. ``engine_url`` is set when a live engine serves this root.
+    words how the root was found. ``engine_url`` is set when a live engine serves this root,
+    ``engine_version`` is that one's own word (``20.10.24+dfsg1``).
     ``nested`` are userns-remapped roots (``<uid>.<gid>``) below it, each a DataRoot of its own.
     ``named`` is true where the user named it, or the one that it lies below: then it may be a copy,
     or another machine's, and what this machine runs proves nothing about it.
@@ -219,6 +220,7 @@ class DataRoot:
     image_store: ImageStore
     found_by: str
     engine_url: str = ""
+    engine_version: str = ""
     nested: tuple[bytes, ...] = ()
     containerd: bytes = b""
     namespace: str = ""

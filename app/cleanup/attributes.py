@@ -6,11 +6,11 @@ with the last (Linux fs/ext4/xattr.c ext4_xattr_block_set, fs/overlayfs/overlayf
 """
 
 from __future__ import annotations
-from app.host import looks
 
 import os
 import stat
 
+from app.host import looks
 from app.scan.descent import open_directory, open_path
 
 _MARKS = ("origin", "impure", "opaque", "redirect")

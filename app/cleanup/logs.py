@@ -19,13 +19,27 @@ from app.cleanup.settings import read_settings
 from app.cleanup.shell import truncate
 from app.cleanup.world import World, named, refused
 from app.host import looks
-from app.model import Container, Kind, Reference
+from app.model import Container, DataRoot, ImageStore, Kind, Reference
 
 _ROTATED = re.compile(rb"\.[1-9][0-9]{0,5}(\.gz)?")
 _LOCAL, _CURRENT, _CACHED = b"local-logs", b"container.log", b"container-cached.log"
+_MAJOR = re.compile(r"v?([0-9]{1,4})\.")
+_HANGS_FROM = 29
 _OWN_FORMAT = "the engine writes it in a format of its own, which a cut would break"
 _BLOCK = 512
 _Names = tuple[bytes, ...]
+
+
+def _hangs(root: DataRoot) -> bool:
+    """Whether the daemon that keeps this log cannot read its end once it was made empty.
+
+    Seen with 29, not with 20.10. Where no version is known, the containerd store tells: it is the
+    usual one from 29 on.
+    """
+    major = _MAJOR.match(root.engine_version)
+    if major:
+        return int(major[1]) >= _HANGS_FROM
+    return root.image_store is ImageStore.CONTAINERD
 
 
 def plan_log(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
@@ -179,6 +193,12 @@ class _Logs:
             yield (
                 "the engine goes on where it was: the log looks as long as before, begins with a "
                 "hole of zeros, and `docker logs` may show an odd line, until it rotates again"
+            )
+        if emptied and running and _hangs(self.world.store.root):
+            yield (
+                "`docker logs --tail` hangs from then on, until the container restarts (Docker 29 "
+                "and later): restart it, or let its log be rotated instead of emptied (--log-opt "
+                "max-size=10m)"
             )
         if erased and running:
             yield "a `docker logs --follow` that reads a rotated log keeps its space until it ends"

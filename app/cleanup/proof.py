@@ -12,8 +12,8 @@ import stat
 from collections.abc import Iterator
 
 from app.cleanup.world import Doubt, World
-from app.host.hanging import far_points
 from app.host import looks
+from app.host.hanging import far_points
 from app.model import Evidence, Layer
 from app.scan.descent import open_directory
 from app.stores.files import Damage, Folder

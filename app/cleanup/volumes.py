@@ -11,7 +11,7 @@ from app.cleanup.makers import remove_first
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import quoted
-from app.cleanup.world import Doubt, World, listed, named, refused, silent
+from app.cleanup.world import Doubt, World, listed, named, pinned, refused, silent
 from app.host import looks
 from app.model import Kind, Owner, Reference, Volume
 from app.stores.mounts import Mount, read_own
@@ -129,6 +129,7 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
     yield from _outside(world, volume.owner.id)
     yield from world.passed_on
     yield from _unlisted(world, volume)
+    yield from pinned([volume.path])
     if volume.backing.startswith(_UNKNOWN):
         yield f"where its data is, is {volume.backing}", "look at its opts.json"
     if not _NAME.fullmatch(volume.owner.id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,10 @@ from app.cleanup import measure as measuring
 from app.cleanup.measure import Measure
 from app.cleanup.open_files import OpenFiles, read_open_files
 from app.cleanup.plan import Frees, Plan, Wish
-from app.cleanup.shell import docker
+from app.cleanup.shell import docker, quoted
 from app.host import looks
 from app.host.holding import called, holds_below
+from app.host.pinned import first_pinned
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Host, Worker, serving
 from app.stores.live import Use, find_live
@@ -32,6 +34,8 @@ _BLIND: Doubt = (
     "the processes of this machine cannot be seen from inside this container",
     "run whodiff on the machine itself, or with --pid=host",
 )
+#: Seconds for a search of what cannot be removed.
+_SEARCH = 2.0
 #: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
 _GOING_ON = "going on with the disk alone"
 
@@ -221,6 +225,22 @@ class World:
     def frees(self, paths: Sequence[bytes]) -> Frees:
         """What removing these directories and files gives back."""
         return measuring.frees(self.measure, paths)
+
+
+def pinned(paths: Iterable[bytes]) -> Iterator[Doubt]:
+    """What nobody can remove: the daemon would stop at it, with the rest removed already.
+
+    It is looked for within two seconds in all; that nothing was found proves nothing.
+    """
+    end = time.monotonic() + _SEARCH
+    for path in paths:
+        found, letter = first_pinned(path, max(0.0, end - time.monotonic()))
+        if found:
+            what = "immutable" if letter == "i" else "append-only"
+            yield (
+                f"{os.fsdecode(found)} is {what}, and nobody can remove it so",
+                f"take the attribute away: chattr -{letter} -- {quoted(found)}; then ask again",
+            )
 
 
 def _is_inside(mount: Mount, layer: Layer) -> bool:

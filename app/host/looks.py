@@ -192,9 +192,7 @@ def samefile(path: bytes, other: bytes) -> bool:
     return os.path.samestat(stat_of(path), stat_of(other))
 
 
-def names(
-    path: bytes, most: int = sys.maxsize, *, follow: bool = True
-) -> list[tuple[bytes, str]]:
+def names(path: bytes, most: int = sys.maxsize, *, follow: bool = True) -> list[tuple[bytes, str]]:
     """At most so many entries of a directory: name, and ``d``, ``l`` or ``-``. Raises OSError."""
     looker, place = at(path, follow=follow)
     descriptor = looker.open_directory(place, follow=follow)

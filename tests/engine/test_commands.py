@@ -19,6 +19,7 @@ from tests.engine.planning import (
     of,
     planned,
     run,
+    surveyed,
     typed,
     upper,
     with_volumes,
@@ -195,6 +196,14 @@ def test_a_log_is_emptied_where_only_root_leads_to_it(engine: Engine) -> None:
         log.parent.parent.chmod(mode & 0o7777)
         assert typed(engine, [command]) == 0
         assert (log.stat().st_ino, log.stat().st_size) == (before.st_ino, 0)
+        # It hangs with Docker 29, and is said to there alone.
+        (store,) = surveyed(engine).stores
+        version = engine.get("/version")["Version"]
+        assert store.root.engine_version == version
+        told = any("--tail" in words for words in found.consequences)
+        assert told == (int(version.partition(".")[0]) >= 29)
+        if not told:
+            assert engine.docker("logs", "--tail=1", id_, timeout=20) == ""
         assert typed(engine, [command]) == 0
         rotated = log.with_name(log.name + ".1")
         rotated.write_text("x")

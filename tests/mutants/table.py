@@ -30,6 +30,11 @@ _STANDING = "tests/unit/test_standing.py"
 _ROOTS = "tests/engine/test_roots.py"
 _BELIEVED = "tests/unit/test_believed.py"
 _CLAIM = "tests/unit/test_root_claim.py"
+_SHELL = "tests/unit/test_shell.py"
+_COMMANDS = "tests/engine/test_commands.py"
+_FORESEEN = "tests/engine/test_foreseen.py"
+_PROMISES = "tests/unit/test_plan_promises.py"
+_MEASURED = "tests/engine/test_promises.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -311,5 +316,201 @@ MUTANTS: tuple[Mutant, ...] = (
         "if not (process.may_speak_for(path) and process.means(host, path)):",
         "if not process.means(host, path):",
         ("tests/unit/test_containerd_roots.py",),
+    ),
+    Mutant(
+        "commands: a daemon that is not heard runs nothing inside",
+        "app/cleanup/inside.py",
+        "if world.silence or container is None or",
+        "if container is None or",
+        (f"{_COMMANDS}::test_one_that_is_paused_or_not_heard_has_no_command",),
+    ),
+    Mutant(
+        "commands: nothing runs inside a paused container",
+        "app/cleanup/inside.py",
+        " or container.owner.state != _RUNNING:",
+        ":",
+        (f"{_COMMANDS}::test_one_that_is_paused_or_not_heard_has_no_command",),
+    ),
+    Mutant(
+        "commands: a capability that was dropped counts",
+        "app/cleanup/settings.py",
+        "not dropped & _NEEDED",
+        "True",
+        (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
+    ),
+    Mutant(
+        "commands: a container's user counts",
+        "app/cleanup/settings.py",
+        "user in _ROOTS",
+        "True",
+        (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
+    ),
+    Mutant(
+        "commands: a root that is read-only counts",
+        "app/cleanup/settings.py",
+        ' and not asked.flag("ReadonlyRootfs")',
+        "",
+        (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
+    ),
+    Mutant(
+        "commands: an rm that a mount hides is none",
+        "app/cleanup/inside.py",
+        "_is_seen(world, layer, (place, found))\n",
+        "True\n",
+        (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
+    ),
+    Mutant(
+        "commands: a name that is no UTF-8 has none",
+        "app/cleanup/inside.py",
+        '.decode("utf-8")',
+        '.decode("latin-1").encode("ascii", "replace").decode()',
+        (f"{_COMMANDS}::test_what_cannot_be_typed_everywhere_has_no_command",),
+    ),
+    Mutant(
+        "commands: every shell must take it",
+        "app/cleanup/shell.py",
+        "plain = line.isascii() and line.isprintable() and",
+        "plain =",
+        (_SHELL,),
+    ),
+    Mutant(
+        "commands: the kernel must take it",
+        "app/cleanup/shell.py",
+        " and all(len(it) < _LONGEST for it in texts)",
+        "",
+        (_SHELL,),
+    ),
+    Mutant(
+        "commands: who else may write on the way counts",
+        "app/cleanup/shell.py",
+        " or is_open:",
+        ":",
+        (_SHELL,),
+    ),
+    Mutant(
+        "commands: who owns the way counts",
+        "app/cleanup/shell.py",
+        "status.st_uid not in trusted or ",
+        "",
+        (_SHELL,),
+    ),
+    Mutant(
+        "commands: another context of the client counts",
+        "app/cleanup/shell.py",
+        "usual = url in _DEFAULTS and not _client_asks_another(os.environ)",
+        "usual = url in _DEFAULTS",
+        (_SHELL,),
+    ),
+    Mutant(
+        "commands: all or none",
+        "app/cleanup/plan.py",
+        "return commands if all(commands) else ()",
+        "return tuple(filter(None, commands))",
+        (_SHELL,),
+    ),
+    Mutant(
+        "commands: a name goes only while it is this image's",
+        "app/cleanup/images.py",
+        'return only_while(shown, id_, world.docker("rmi", name))',
+        'return world.docker("rmi", name)',
+        (f"{_COMMANDS}::test_an_image_of_several_names_loses_only_those_that_are_its_own",),
+    ),
+    Mutant(
+        "commands: one name goes by the image's id",
+        "app/cleanup/images.py",
+        'return world.docker("rmi", id_)',
+        'return world.docker("rmi", name)',
+        (f"{_COMMANDS}::test_an_image_goes_by_what_it_is_also_when_its_name_moved_on",),
+    ),
+    Mutant(
+        "foreseen: a link in the place of all volumes",
+        "app/cleanup/volumes.py",
+        "    if os.path.islink(home):",
+        "    if not home:",
+        (f"{_FORESEEN}::test_volumes_behind_a_link_stay_and_the_way_out_is_one",),
+    ),
+    Mutant(
+        "foreseen: a link in the place of a volume or its data",
+        "app/cleanup/volumes.py",
+        "        if os.path.islink(path):",
+        "        if not path:",
+        ("tests/unit/test_plan_foreseen.py",),
+    ),
+    Mutant(
+        "foreseen: images that a container mounts",
+        "app/cleanup/images.py",
+        "uses = {container.image_id, *read_settings(container).images}",
+        "uses = {container.image_id}",
+        ("tests/unit/test_plan_foreseen.py",),
+    ),
+    Mutant(
+        "foreseen: a read-only filesystem",
+        "app/cleanup/space.py",
+        "return bool(os.statvfs(path).f_flag & os.ST_RDONLY)",
+        "return False",
+        (f"{_FORESEEN}::test_nothing_goes_from_a_filesystem_that_is_read_only",),
+    ),
+    Mutant(
+        "foreseen: a swarm makes its tasks anew",
+        "app/cleanup/makers.py",
+        "if service := read_settings(container).service:",
+        "if service := str():",
+        ("tests/unit/test_plan_foreseen.py",),
+    ),
+    Mutant(
+        "promises: a snapshot that an image was made on stays",
+        "app/cleanup/containers.py",
+        "if it.id not in kept)",
+        "if it.id)",
+        (_PROMISES,),
+    ),
+    Mutant(
+        "promises: a blob that others have stays",
+        "app/cleanup/cache.py",
+        "sorted(digests - others)",
+        "sorted(digests)",
+        (_PROMISES,),
+    ),
+    Mutant(
+        "promises: a blob of an image stays",
+        "app/cleanup/cache.py",
+        "*(it.path for it in blobs if not it.owners),",
+        "*(it.path for it in blobs),",
+        (_PROMISES,),
+    ),
+    Mutant(
+        "promises: a whiteout takes an inode",
+        "app/cleanup/files.py",
+        "frees = frees.without(Frees(inodes=1))",
+        "pass",
+        (_MEASURED,),
+    ),
+    Mutant(
+        "promises: what is open gives nothing back",
+        "app/cleanup/held_space.py",
+        "if about.st_dev == device and only:",
+        "if not only:",
+        (_MEASURED,),
+    ),
+    Mutant(
+        "promises: shared attribute blocks",
+        "app/cleanup/attributes.py",
+        "total = max(about.st_blocks * _BLOCK - about.st_size, 0)",
+        "total = 0",
+        (_MEASURED,),
+    ),
+    Mutant(
+        "logs: Docker 29 hangs",
+        "app/cleanup/logs.py",
+        "return int(major[1]) >= _HANGS_FROM",
+        "return False",
+        ("tests/unit/test_plan_logs.py",),
+    ),
+    Mutant(
+        "logs: an unknown version in the containerd store hangs",
+        "app/cleanup/logs.py",
+        "return root.image_store is ImageStore.CONTAINERD",
+        "return False",
+        ("tests/unit/test_plan_logs.py",),
     ),
 )

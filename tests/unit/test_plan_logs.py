@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from app.cleanup.plan import Action
 from app.demo.containers import write_log
 from app.demo.content import put_text
+from app.model import ImageStore
+from app.stores.request import Survey
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.test_planner import plan, with_state
 
@@ -61,3 +64,44 @@ def test_only_a_json_log_is_said_to_grow_without_a_limit(root: SmallRoot) -> Non
     write_log(log, 100_000, rotated=1)
     for asked in (log, Path(f"{log}.1"), root.container.directory):
         assert any("max-size" in it for it in plan(root, asked).consequences)
+
+
+@pytest.mark.parametrize(
+    ("version", "store", "hangs"),
+    [
+        ("20.10.24+dfsg1", ImageStore.GRAPHDRIVER, False),
+        ("28.5.1", ImageStore.CONTAINERD, False),
+        ("29.0.0-rc.1", ImageStore.GRAPHDRIVER, True),
+        ("v29.9.0-e29", ImageStore.CONTAINERD, True),
+        ("100.0.0", ImageStore.GRAPHDRIVER, True),
+        ("", ImageStore.GRAPHDRIVER, False),
+        ("", ImageStore.CONTAINERD, True),
+        ("dev", ImageStore.CONTAINERD, True),
+        ("library-import", ImageStore.GRAPHDRIVER, False),
+    ],
+)
+@pytest.mark.parametrize("state", ["running", "exited"])
+def test_docker_29_is_said_to_hang_on_an_emptied_log(
+    root: SmallRoot, version: str, store: ImageStore, hangs: bool, state: str
+) -> None:
+    put_text(root.container.log, "a line\n")
+    found = with_state(root, state)
+    (before,) = found.stores
+    changed = replace(before.root, engine_version=version, image_store=store)
+    answer = plan(
+        root, root.container.log, survey=Survey((replace(before, root=changed),), (), final=True)
+    )
+    assert answer.allowed, answer.refused_because
+    said = [words for words in answer.consequences if "--tail" in words]
+    assert bool(said) == (hangs and state == "running")
+    assert all("restart" in words and "max-size" in words for words in said)
+
+
+def test_a_rotated_log_hangs_nobody(root: SmallRoot) -> None:
+    rotated = Path(f"{root.container.log}.1")
+    put_text(rotated, "a line\n")
+    (before,) = with_state(root, "running").stores
+    changed = replace(before.root, engine_version="29.0.0")
+    answer = plan(root, rotated, survey=Survey((replace(before, root=changed),), (), final=True))
+    assert answer.allowed, answer.refused_because
+    assert not any("--tail" in words for words in answer.consequences)
