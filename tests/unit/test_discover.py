@@ -439,6 +439,22 @@ def test_a_running_rootless_engine_with_its_own_data_home(tmp_path: Path) -> Non
     assert paths(find(tmp_path)) == [root]
 
 
+@AS_ROOT
+def test_a_users_engine_stands_beside_this_machines_root_and_never_in_for_it(
+    tmp_path: Path,
+) -> None:
+    main = overlay2_root(tmp_path / "var/lib/docker")
+    theirs = overlay2_root(tmp_path / "srv/mallory")
+    roots = overlay2_root(tmp_path / "srv/roots")
+    os.chown(theirs, 4711, 4711)
+    for pid, path in ((5, "/srv/mallory"), (6, "/srv/roots")):
+        dockerd(tmp_path, f"--data-root={path}", pid=pid)
+        os.chown(tmp_path / "proc" / str(pid), 4711, 4711)
+    assert paths(find(tmp_path)) == [main, theirs]
+    os.chown(tmp_path / "proc/6", 0, 0)
+    assert paths(find(tmp_path)) == [roots, theirs]
+
+
 def test_nothing_at_all(tmp_path: Path) -> None:
     with pytest.raises(NoDataRoot, match="--data-root DIR, or try whodiff --demo"):
         find(tmp_path)
