@@ -17,18 +17,23 @@ _WAITS = re.compile(
 )
 #: Who may: what is read of /proc and of our own places, what runs after the yes, and who is asked.
 ALLOWED = {
-    "cleanup/open_files.py": "the text of links in /proc",
+    "cleanup/in_use.py": "the text of links in /proc",
     "cleanup/held_space.py": "the text of links in /proc",
     "cleanup/inside.py": "the text of links in /proc",
     "cleanup/tally.py": "after the yes",
     "host/hanging.py": "asks before each step",
     "host/holding.py": "the text of links in /proc",
+    "host/kernel_users.py": "/proc and /sys",
     "host/looking.py": "in the process that may hang",
     "host/looks.py": "where nothing hangs",
     "host/mountinfo.py": "/proc",
     "host/mount_watch.py": "/proc",
+    "host/namespaces.py": "/proc",
+    "host/open_files.py": "the text of links in /proc",
     "host/own_file.py": "the journal's place, which the user names",
     "host/runs.py": "/proc",
+    "host/statx.py": "without asking who serves it (AT_STATX_DONT_SYNC)",
+    "host/within.py": "the text of links in /proc, and what is open",
     "scan/fence.py": "only what is believed is walked from here",
     "scan/kept_file.py": "/run",
     "scan/marks.py": "asks before",
@@ -39,6 +44,7 @@ ALLOWED = {
     "stores/hints.py": "/proc",
     "stores/machine.py": "/proc",
     "stores/mounts.py": "/proc",
+    "stores/overlays.py": "what is open",
 }
 
 
