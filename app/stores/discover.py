@@ -203,6 +203,8 @@ class _Found:
             for failure in self.failures:
                 if isinstance(failure, kind):
                     return failure
+        if self.engine and self.failures:
+            return NoDataRoot(f"No Docker data root found on this host: {self.failures[0]}")
         return NoDataRoot(
             "No Docker data root found on this host: name one with --data-root DIR, or try "
             "whodiff --demo."
