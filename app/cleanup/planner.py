@@ -28,6 +28,7 @@ from app.cleanup.space import is_read_only
 from app.cleanup.volumes import plan_inside, plan_volume
 from app.cleanup.wishes import wish_for
 from app.cleanup.world import World, listed, named, refused
+from app.host import looks
 from app.model import Kind, Layer, Role
 from app.stores.content import CONTENT
 from app.stores.engine import EngineError
@@ -184,7 +185,7 @@ def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
             return _plan_overlay2(wish, world, names[1:])
         case (b"volumes", name) | (b"volumes", name, b"_data"):
             known = {it.owner.id for it in world.store.volumes}
-            if os.fsdecode(name) in known or os.path.islink(world.path("volumes", name)):
+            if os.fsdecode(name) in known or looks.islink(world.path("volumes", name)):
                 return plan_volume(wish, world, os.fsdecode(name))
         case (b"volumes", name, *_):
             return plan_inside(wish, world, os.fsdecode(name))

@@ -169,7 +169,7 @@ def _read_once(home: Folder, name: str) -> _Found | None:
 
 
 def _look(folder: Folder, found: _Found) -> None:
-    about = os.fstat(folder.descriptor)
+    about = folder.status()
     found.mtime, found.uid = about.st_mtime, about.st_uid
     directories = set()
     found.bare = True
@@ -189,7 +189,7 @@ def _look(folder: Folder, found: _Found) -> None:
         found.lack("it has no diff directory: half made or half removed")
         return
     try:
-        diff = os.lstat("diff", dir_fd=folder.descriptor)
+        diff = folder.status("diff")
         found.mtime = max(found.mtime, diff.st_mtime)
     except OSError:
         found.doubt("its diff directory cannot be examined")
@@ -480,7 +480,7 @@ class _Reading:
 def _target(token: str, folder: Folder) -> str | None:
     """The directory that ``l/<token>`` leads to; "" if it is no link of moby's, None if gone."""
     try:
-        target = _TARGET.fullmatch(os.readlink(token, dir_fd=folder.descriptor))
+        target = _TARGET.fullmatch(folder.link(token))
     except FileNotFoundError:
         return None
     except OSError:
