@@ -725,4 +725,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "return False",
         ("tests/unit/test_plan_logs.py",),
     ),
+    Mutant(
+        "standing: names below a link or a mount may be another root's",
+        "app/stores/standing.py",
+        'if b"/" in name and (os.path.islink(path) or path in points):',
+        "if False:",
+        (_STANDING,),
+    ),
 )
