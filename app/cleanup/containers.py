@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from app.cleanup.attributes import maybe_shared
 from app.cleanup.expected import seen
+from app.cleanup.in_use import hindering, mounted_by_others
 from app.cleanup.makers import consequence
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
@@ -24,6 +25,7 @@ from app.cleanup.world import (
     refused,
     silent,
 )
+from app.host import looks
 from app.model import Container, Kind, Layer, Owner, Reference, Role, Volume
 
 #: States in which nothing of a container runs; any other word counts as alive.
@@ -102,7 +104,7 @@ def _half_gone(container: Container, layer: Layer) -> bool:
 
 def _hindered(world: World, container: Container, layers: Sequence[Layer]) -> Iterator[Doubt]:
     """At what the daemon's removal would stop in the middle, or has."""
-    yield from world.mounted_inside(layers)
+    yield from hindering(world, layers, container.owner.id)
     places = [it.path for it in layers]
     yield from pinned([*places, *([container.directory] if container.directory else [])])
 
@@ -221,7 +223,7 @@ def _frees(world: World, container: Container, volumes: tuple[Volume, ...], runn
     paths += [container.directory] if container.directory else []
     mount = world.path("image", world.store.root.driver or "overlay2", "layerdb", "mounts")
     entry = os.path.join(mount, container.owner.id.encode())
-    paths += [entry] if os.path.isdir(entry) else []
+    paths += [entry] if looks.isdir(entry) else []
     paths += [volume.path for volume in volumes]
     shared = sum(maybe_shared(contents(layer)) for layer in _own(world, container))
     total = world.frees(paths).without(Frees(shared))
@@ -277,7 +279,8 @@ def _references(world: World, container: Container, takes: bool) -> tuple[Refere
     mounts = of_layers(world.layers(container.layers), (Kind.MOUNT, Kind.LAYER))
     # Its own init layer below its writable one is no news.
     mounts = tuple(it for it in mounts if it.id not in container.layers)
-    return (*joined, *volumes, *mounts)
+    others = mounted_by_others(world, world.layers(container.layers), owner.id)
+    return (*joined, *volumes, *mounts, *others)
 
 
 def _joins(settings: Settings, owner: Owner) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
 from app.cleanup.expected import seen
+from app.cleanup.in_use import hindering
 from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
@@ -29,6 +30,7 @@ from app.cleanup.world import (
     refused,
     silent,
 )
+from app.host import looks
 from app.model import Container, ImageInfo, Kind, Layer, Owner, Reference, Role
 from app.stores.files import Damage, Folder
 from app.text import size
@@ -150,7 +152,7 @@ def _against(world: World, family: _Family, going: Sequence[Layer]) -> Iterator[
         words = f"{listed([named(it.owner) for it in family.built])} were built from it"
         yield words, "remove those first; the engine then removes it by itself"
     for image in family.images:
-        yield from world.mounted_inside(world.layers(image.layers))
+        yield from hindering(world, world.layers(image.layers))
     yield from pinned(it.path for it in going)
 
 
@@ -249,7 +251,7 @@ class _Family:
             kind, _, digest = id_.partition(":")
             for part in ("content", "metadata"):
                 path = self.world.path("image", driver, "imagedb", part, kind, digest)
-                if os.path.lexists(path):
+                if looks.lexists(path):
                     yield path
 
     def records(self, going: Sequence[Layer]) -> tuple[Owner, ...]:

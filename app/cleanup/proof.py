@@ -11,7 +11,10 @@ import os
 import stat
 from collections.abc import Iterator
 
+from app.cleanup.in_use import held_in, mount_doubts, open_doubts
 from app.cleanup.world import Doubt, World
+from app.host import looks
+from app.host.hanging import far_points
 from app.model import Evidence, Layer
 from app.scan.descent import open_directory
 from app.stores.files import Damage, Folder
@@ -23,10 +26,10 @@ YOUNG = 3600.0
 def doubts(world: World, layer: Layer) -> Iterator[Doubt]:
     """Every reason not to remove this unreferenced layer's directory, each with the next step."""
     yield from _of_engine(world)
-    yield from _of_mounts(world, layer)
+    yield from mount_doubts(world, layer)
     yield from _of_age(world, layer)
     yield from _of_transactions(world)
-    yield from open_doubts(world, os.fsencode(layer.id), layer.path)
+    yield from open_doubts(world, layer.path)
 
 
 def evidence(layer: Layer) -> tuple[Evidence, ...]:
@@ -34,6 +37,7 @@ def evidence(layer: Layer) -> tuple[Evidence, ...]:
     return (
         Evidence("/proc/*/mountinfo", "no mount of any namespace uses it"),
         Evidence("/proc/*/fd, cwd, root, exe, maps", "no process has anything of it open"),
+        Evidence("/sys/block/loop*, /proc/swaps", "no loop device and no swap area is in it"),
         Evidence("image/overlay2/layerdb/tmp and tmp", "no download, load or build is under way"),
         Evidence(os.fsdecode(layer.path), f"nothing in it changed within {YOUNG / 3600:.0f} h"),
     )
@@ -59,31 +63,6 @@ def _of_engine(world: World) -> Iterator[Doubt]:
     yield from world.blind()
 
 
-# --- mounts and processes -------------------------------------------------------------------------
-
-
-def _of_mounts(world: World, layer: Layer) -> Iterator[Doubt]:
-    """Live mounts of the directory, or inside it, under whatever path it is seen."""
-    if world.unseen_mounts:
-        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
-    for use in world.uses(layer.id):
-        point = os.fsdecode(use.point)
-        yield f"it is mounted now at {point} as {use.as_what}", f"unmount it first: umount {point}"
-    yield from world.mounted_inside([layer])
-
-
-def open_doubts(world: World, component: bytes, path: bytes) -> Iterator[Doubt]:
-    """Processes that hold something of it, or that could not be looked at."""
-    files = world.open_files
-    for held in (*files.naming(component), *files.below(path)):
-        yield f"in use: {held}", "end that process, or let it go on and ask again"
-    if files.unread:
-        yield (
-            f"what process {files.unread[0]} holds open could not be read",
-            "run whodiff as root, on the machine itself",
-        )
-
-
 # --- age ------------------------------------------------------------------------------------------
 
 
@@ -92,7 +71,7 @@ def _of_age(world: World, layer: Layer) -> Iterator[Doubt]:
         return
     for path in (layer.path, os.path.join(layer.path, b"diff")):
         try:
-            changed = os.lstat(path).st_mtime
+            changed = looks.lstat(path).st_mtime
         except FileNotFoundError:
             # A removal of it was interrupted; its directory has the newest time then.
             continue
@@ -109,7 +88,7 @@ def _removal_began(world: World, layer: Layer) -> bool:
     The ``link`` file is written after the link in ``l/`` is made, and a removal begins with that
     link (moby daemon/graphdriver/overlay2/overlay.go create, Remove).
     """
-    return os.path.lexists(os.path.join(layer.path, b"link")) and not any(world.links([layer.id]))
+    return looks.lexists(os.path.join(layer.path, b"link")) and not any(world.links([layer.id]))
 
 
 def _of_transactions(world: World) -> Iterator[Doubt]:
@@ -127,17 +106,16 @@ def _of_transactions(world: World) -> Iterator[Doubt]:
         pass
     except Damage as damage:
         yield f"{os.fsdecode(place)} {damage}: nobody can tell what is under way", "see why"
-    for held in world.open_files.below(world.path("tmp")):
+    for held in held_in(world, world.path("tmp")):
         yield f"a download, load or build is under way: {held}", wait
 
 
 def _newest(directory: bytes) -> float:
     newest = 0.0
     try:
-        newest = os.lstat(directory).st_mtime
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+        newest = looks.lstat(directory).st_mtime
+        for name, _ in looks.names(directory):
+            newest = max(newest, looks.lstat(os.path.join(directory, name)).st_mtime)
     except FileNotFoundError:
         # It ended this moment: what it wrote has its name by the next survey, not in this one.
         return float("inf")
@@ -150,7 +128,7 @@ def newest_below(path: bytes) -> float:
     By ctime as well: what is unpacked carries the times of its archive. Raises OSError, of these
     ENAMETOOLONG where directories lie deeper than a path can tell.
     """
-    status = os.lstat(path)
+    status = looks.lstat(path)
     newest = max(status.st_mtime, status.st_ctime)
     pending = [path] if stat.S_ISDIR(status.st_mode) else []
     while pending:
@@ -161,11 +139,14 @@ def newest_below(path: bytes) -> float:
 def _newest_in(directory: bytes, pending: list[bytes]) -> float:
     """The same of what is in one directory; the directories in it come to ``pending``."""
     newest = 0.0
+    looks.require(directory, follow=False)
     descriptor = open_directory(directory)
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                about = entry.stat(follow_symlinks=False)
+                path = os.path.join(directory, os.fsencode(entry.name))
+                apart = path in far_points()
+                about = looks.lstat(path) if apart else entry.stat(follow_symlinks=False)
                 newest = max(newest, about.st_mtime, about.st_ctime)
                 if stat.S_ISDIR(about.st_mode):
                     pending.append(os.path.join(directory, os.fsencode(entry.name)))

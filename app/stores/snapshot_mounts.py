@@ -14,9 +14,11 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.host import looks
 from app.stores.containerd import ContainerdReading
-from app.stores.live import BIND, LOWER, UPPER, Live, Use
+from app.stores.live import BIND, Live, Use
 from app.stores.mounts import Mount
+from app.stores.overlays import LOWER, UPPER
 from app.stores.snapshotter import directory_id
 
 _IN_STORE = re.compile(
@@ -75,8 +77,8 @@ def match_snapshots(
     holders: dict[str, Holder] = {}
     for mount in mounts:
         for name, as_what in matcher.matches(mount):
-            source = f"/proc/{mount.pid}/mountinfo"
-            use = Use(mount.point, as_what, source)
+            source = mount.source_file
+            use = Use(mount.point, as_what, source, mount)
             # One overlay seen from several namespaces is one use; "/" is the container's own view.
             key = (os.fsdecode(mount.point) if as_what is BIND else mount.device, as_what)
             earlier = uses.setdefault(name, {}).get(key)
@@ -101,7 +103,7 @@ class _Matcher:
 
     def __init__(self, root: bytes, homes: Mapping[str, bytes], known: Collection[str]) -> None:
         self._known = known
-        self._root = os.path.realpath(root)
+        self._root = looks.realpath(root)
         self._names = list(homes)
         self._devices = {name: _device(home) for name, home in homes.items()}
         self._roots: dict[bytes, bool] = {}
@@ -128,7 +130,7 @@ class _Matcher:
     def _is_root(self, prefix: bytes) -> bool:
         """Whether a path as somebody mounted it is this root, seen through symbolic links."""
         if prefix not in self._roots:
-            self._roots[prefix] = os.path.realpath(prefix) == self._root
+            self._roots[prefix] = looks.realpath(prefix) == self._root
         return self._roots[prefix]
 
     def _relative(self, path: bytes, upper: str) -> str:
@@ -157,7 +159,7 @@ class _Matcher:
 
 def _device(path: bytes) -> str:
     try:
-        device = os.stat(path).st_dev
+        device = looks.stat_of(path).st_dev
     except OSError:
         return ""
     return f"{os.major(device)}:{os.minor(device)}"

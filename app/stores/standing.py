@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
+from app.host import looks
 from app.host.authors import authors_of
 from app.model import DataRoot, Hold, Part, Problem, within
 from app.stores.engine_shapes import EngineInfo
@@ -56,7 +56,7 @@ class Surroundings:
 
 def surroundings(known: Iterable[bytes], engine: EngineInfo | None, host: Host) -> Surroundings:
     """As they are now; ``known`` are paths where data roots may be, wanted or not."""
-    real = dict.fromkeys(os.path.realpath(it) for it in known)
+    real = dict.fromkeys(looks.realpath(it) for it in known)
     return Surroundings(tuple(real), engine, host, read_own(host.at(b"/proc")))
 
 
@@ -65,13 +65,25 @@ def with_standing(root: DataRoot, around: Surroundings) -> DataRoot:
     strangers = strangers_of(root.path) | (_authors(root.containerd, _THEIR_NAMES) - {0})
     judged = replace(root, strangers=strangers)
     parts = [part for place in root.places for part in _parts(judged, place, around)]
-    return replace(judged, parts=(*parts, *_led_to(root)))
+    return replace(judged, parts=(*parts, *_led_to(root), *_replaced(root, around)))
+
+
+def _replaced(root: DataRoot, around: Surroundings) -> Iterator[Part]:
+    """Directories with names, deeper in the root, in whose place a link or a mount lies.
+
+    Docker makes plain ones. Another root's names say nothing of the layers that are here.
+    """
+    points = {it.point for it in around.mounts}
+    for name in _NAMES:
+        path = os.path.join(root.path, name)
+        if b"/" in name and (looks.islink(path) or path in points):
+            yield Part(path, looks.realpath(path) if looks.islink(path) else b"", Hold.SHARED)
 
 
 def _led_to(root: DataRoot) -> Iterator[Part]:
     """Docker's own containerd, where a link leads out of the data root to it."""
     home = os.path.join(root.path, b"containerd")
-    if root.containerd and os.path.islink(home) and within(root.containerd, os.path.realpath(home)):
+    if root.containerd and looks.islink(home) and within(root.containerd, looks.realpath(home)):
         yield Part(root.containerd, root.containerd)
 
 
@@ -107,10 +119,7 @@ def _parts(root: DataRoot, place: bytes, around: Surroundings) -> Iterator[Part]
 def _entries(place: bytes) -> list[bytes]:
     """The directories there that others may show as well."""
     try:
-        with os.scandir(place) as found:
-            return sorted(
-                entry.name for entry in islice(found, ENOUGH) if _may_be_shared(entry.name)
-            )
+        return sorted(name for name, _ in looks.names(place, ENOUGH) if _may_be_shared(name))
     except OSError:
         return []
 
@@ -121,9 +130,9 @@ def _may_be_shared(name: bytes) -> bool:
 
 def _part(root: DataRoot, place: bytes, name: bytes, around: Surroundings) -> Part:
     path = os.path.join(place, name)
-    part = Part(path, os.path.realpath(path) if os.path.islink(path) else b"")
+    part = Part(path, looks.realpath(path) if looks.islink(path) else b"")
     try:
-        about = os.stat(path)
+        about = looks.stat_of(path)
     except (OSError, ValueError):
         return part
     apart = bool(part.target) or any(it.point == path for it in around.mounts)
@@ -150,7 +159,7 @@ def _rivals(
 ) -> Iterator[bytes]:
     """The other data roots that show the same directory and may speak for it."""
     path = os.path.join(place, name)
-    real = os.path.realpath(path)
+    real = looks.realpath(path)
     others = (real, *_elsewhere(path, about, around), *_elsewhere(real, about, around))
     beside = (os.path.dirname(it) for it in others if os.path.basename(it) == name)
     for root in dict.fromkeys((*around.known, *beside)):
@@ -173,14 +182,14 @@ def _shows(root: bytes, name: bytes, about: os.stat_result) -> bool:
 
 def _is(path: bytes, about: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.stat(path), about)
+        return os.path.samestat(looks.stat_of(path), about)
     except (OSError, ValueError):
         return False
 
 
 def _same(one: bytes, other: bytes) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return looks.samefile(one, other)
     except (OSError, ValueError):
         return False
 
@@ -188,9 +197,9 @@ def _same(one: bytes, other: bytes) -> bool:
 def names_things(root: bytes, name: bytes) -> bool:
     """Whether it is a root that says whose things are: a disk with bare layers on it is none."""
     if name.startswith(PREFIX.encode()):
-        return os.path.isdir(os.path.join(root, b"io.containerd.metadata.v1.bolt"))
+        return looks.isdir(os.path.join(root, b"io.containerd.metadata.v1.bolt"))
     names = (b"image/overlay2/layerdb", b"containers", b"image")
-    return is_data_root(root) and any(os.path.isdir(os.path.join(root, it)) for it in names)
+    return is_data_root(root) and any(looks.isdir(os.path.join(root, it)) for it in names)
 
 
 def _holder(place: bytes, name: bytes, rivals: Sequence[bytes], around: Surroundings) -> Hold:
@@ -210,7 +219,7 @@ def _in_use(root: bytes, name: bytes, around: Surroundings) -> bool:
     engine = around.engine
     if engine is not None and engine.root.startswith(b"/") and _same(root, engine.root):
         return True
-    linked = os.path.islink(os.path.join(root, name))
+    linked = looks.islink(os.path.join(root, name))
     return any(not (linked and it.inside) for it in serving(around.host, root))
 
 
@@ -224,7 +233,7 @@ def problems_of(root: DataRoot) -> Iterator[Problem]:
     """
     for part in root.parts:
         if part.target or part.hold is not Hold.OWN:
-            naming = os.path.basename(part.path) in _NAMING
+            naming = os.path.relpath(part.path, root.path).split(b"/")[0] in _NAMING
             yield _problem(part, hides=naming and part.hold is not Hold.OWN)
 
 
@@ -245,20 +254,24 @@ def _words(part: Part) -> str:
     link = f"is a symbolic link to {os.fsdecode(part.target)}" if part.target else ""
     same = f"shows the same directory as {shown}" if shown else ""
     what = ", and ".join(it for it in (link, same) if it) or "is mounted from elsewhere"
+    return what + _meaning(part)
+
+
+def _meaning(part: Part) -> str:
+    """What follows from it."""
     match part.hold:
-        case Hold.FOREIGN if not part.readable:
-            return f"{what}; it does not belong to who owns this data root, so it is not read"
         case Hold.FOREIGN:
-            return (
-                f"{what}; it does not belong to who owns this data root, which says nothing of it"
-            )
+            says = "which says nothing of it" if part.readable else "so it is not read"
+            return f"; it does not belong to who owns this data root, {says}"
         case Hold.OTHERS:
-            return f"{what}, where Docker works: look at it there; nothing is removed from here"
-        case Hold.SHARED:
+            return ", where Docker works: look at it there; nothing is removed from here"
+        case Hold.SHARED if part.rivals:
             return (
-                f"{what}, and nobody can tell which of them is in use: what no metadata names is "
-                "unknown, and nothing is removed without Docker"
+                ", and nobody can tell which of them is in use: what no metadata names is unknown, "
+                "and nothing is removed without Docker"
             )
-    if not part.target:
-        return f"{what}; Docker works here, so it is this one's"
-    return f"{what}: what lies there is shown, and nothing is removed there without Docker"
+        case Hold.SHARED:
+            return ", so it may be somebody else's: what no metadata names is unknown"
+    if part.target:
+        return ": what lies there is shown, and nothing is removed there without Docker"
+    return "; Docker works here, so it is this one's"
