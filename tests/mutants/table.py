@@ -801,8 +801,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "order: silence on the thing is no yes",
         "app/cleanup/engine_calls.py",
-        "except (CallError, ShapeError) as silent:\n                raise _not_sent",
-        "except (CallError, ShapeError) as silent:\n                _not_sent",
+        'raise _not_sent(f"it does not say what it would remove ({silent}).") from silent',
+        "pass",
         _CALLS,
     ),
     Mutant(
