@@ -69,7 +69,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "proof: a removal has begun only where the link file is there",
         "app/cleanup/proof.py",
-        'return os.path.lexists(os.path.join(layer.path, b"link")) and not any(',
+        'return looks.lexists(os.path.join(layer.path, b"link")) and not any(',
         "return not any(",
         (_GUARDS,),
     ),
@@ -132,15 +132,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "standing: a directory is known by its device and inode",
         "app/stores/standing.py",
-        "return os.path.samestat(os.stat(path), about)",
+        "return os.path.samestat(looks.stat_of(path), about)",
         "return False",
         (_STANDING,),
     ),
     Mutant(
         "standing: a directory is known by its device too",
         "app/stores/standing.py",
-        "return os.path.samestat(os.stat(path), about)",
-        "return os.stat(path).st_ino == about.st_ino",
+        "return os.path.samestat(looks.stat_of(path), about)",
+        "return looks.stat_of(path).st_ino == about.st_ino",
         (_STANDING,),
     ),
     Mutant(
@@ -244,7 +244,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hints: a process called dockerd proves nothing",
         "app/stores/hints.py",
-        "return is_trusted(self.uid) or os.stat(path).st_uid == self.uid",
+        "return is_trusted(self.uid) or looks.stat_of(path).st_uid == self.uid",
         "return True",
         (_BELIEVED,),
     ),
@@ -307,7 +307,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "recognise: a remapped root is no link",
         "app/stores/recognise.py",
-        "return not os.path.islink(path) and is_data_root(path)",
+        "return not looks.islink(path) and is_data_root(path)",
         "return is_data_root(path)",
         ("tests/unit/test_discover.py",),
     ),
@@ -646,14 +646,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "foreseen: a link in the place of all volumes",
         "app/cleanup/volumes.py",
-        "    if os.path.islink(home):",
+        "    if looks.islink(home):",
         "    if not home:",
         (f"{_FORESEEN}::test_volumes_behind_a_link_stay_and_the_way_out_is_one",),
     ),
     Mutant(
         "foreseen: a link in the place of a volume or its data",
         "app/cleanup/volumes.py",
-        "        if os.path.islink(path):",
+        "        if looks.islink(path):",
         "        if not path:",
         ("tests/unit/test_plan_foreseen.py",),
     ),
@@ -667,7 +667,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "foreseen: a read-only filesystem",
         "app/cleanup/space.py",
-        "return bool(os.statvfs(path).f_flag & os.ST_RDONLY)",
+        "return bool(looks.statvfs(path).f_flag & os.ST_RDONLY)",
         "return False",
         (f"{_FORESEEN}::test_nothing_goes_from_a_filesystem_that_is_read_only",),
     ),
@@ -979,5 +979,10 @@ MUTANTS: tuple[Mutant, ...] = (
         'state = word(mapping(mapping(answer).get("State")).get("Status")) or entry.state',
         "state = entry.state",
         _STUCK,
+        "standing: names below a link or a mount may be another root's",
+        "app/stores/standing.py",
+        'if b"/" in name and (looks.islink(path) or path in points):',
+        "if False:",
+        (_STANDING,),
     ),
 )
