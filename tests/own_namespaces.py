@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import signal
+from contextlib import suppress
 from typing import NoReturn
 
 #: In the environment of everything that runs in there: the inode of the PID namespace.
@@ -41,7 +42,7 @@ def enter() -> int | None:
         return _process_one()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda number, _frame: os.kill(first, number))
+        signal.signal(number, lambda number, _frame: _hand_on(first, number))
     return _ended(os.waitpid(first, 0)[1])
 
 
@@ -63,11 +64,16 @@ def _collect(child: int) -> NoReturn:
     # Process 1 is deaf to signals that it has no handler for; it ends with its child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda number, _frame: os.kill(child, number))
+        signal.signal(number, lambda number, _frame: _hand_on(child, number))
     while True:
         pid, status = os.wait()
         if pid == child:
             os._exit(_ended(status))
+
+
+def _hand_on(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _mount(source: bytes, target: bytes, flags: int) -> bool:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.expected import seen
+from app.cleanup.in_use import hindering, look_elsewhere
 from app.cleanup.plan import Action, Expected, Frees, Plan, Step, Wish
 from app.cleanup.shell import prune
 from app.cleanup.world import (
@@ -126,11 +127,11 @@ def _against(
     if words := _mounted(world, layer, going, entries):
         yield words, "wait until the build has ended; one that was killed ends with its process"
     names = _directories(world, layer, going, entries)
-    yield from world.mounted_inside(world.layers(sorted(names)))
+    yield from hindering(world, world.layers(sorted(names)))
     if world.silence:
         yield silent(world, "build-cache records"), "start the engine, then ask again"
     if world.unseen_mounts:
-        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
+        yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
     if not going:
         yield "no record of it is known", "see what `whodiff which` says of it"
     known = sorted(going & entries.keys())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from app.cleanup.attributes import maybe_shared
 from app.cleanup.expected import seen
+from app.cleanup.in_use import hindering, mounted_by_others
 from app.cleanup.makers import consequence
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
@@ -20,6 +21,7 @@ from app.cleanup.world import (
     held_only_by,
     named,
     of_layers,
+    pinned,
     refused,
     silent,
 )
@@ -74,13 +76,36 @@ def _against(world: World, container: Container) -> Iterator[Doubt]:
     if not any(it.source.startswith("engine: ") for it in container.evidence):
         words = f"the engine does not know {named(container.owner)}"
         yield words, "restart the engine: it loads what it can, and says in its log what it cannot"
+    layers = tuple(world.layers(container.layers))
     if container.owner.state == "removing":
-        yield "the engine is removing it already", "wait, then look again"
-    for layer in world.layers(container.layers):
-        if layer.role not in (Role.WRITABLE, Role.INIT):
+        yield from _hindered(world, container, layers)
+        yield (
+            "Docker is removing it at this moment",
+            "look again in a minute; if it is still so then, restart Docker, which ends a removal "
+            "that hangs",
+        )
+    for layer in layers:
+        if layer.role not in (Role.WRITABLE, Role.INIT) and not _half_gone(container, layer):
             words = f"its layer {layer.id} is {layer.role.value}"
             yield f"{words}: {layer.note}" if layer.note else words, "solve that first"
-    yield from world.mounted_inside(world.layers(container.layers))
+    yield from _hindered(world, container, layers)
+
+
+def _half_gone(container: Container, layer: Layer) -> bool:
+    """Whether a removal that failed left it, half removed: the daemon goes on with it.
+
+    Its state is then "dead" (moby daemon/delete.go cleanupContainer), and the files that name its
+    layer's token and parents can have gone already.
+    """
+    alone = {it.id for it in layer.owners} == {container.owner.id}
+    return container.owner.state == "dead" and alone and layer.role is Role.UNKNOWN
+
+
+def _hindered(world: World, container: Container, layers: Sequence[Layer]) -> Iterator[Doubt]:
+    """At what the daemon's removal would stop in the middle, or has."""
+    yield from hindering(world, layers, container.owner.id)
+    places = [it.path for it in layers]
+    yield from pinned([*places, *([container.directory] if container.directory else [])])
 
 
 def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Plan:
@@ -216,6 +241,8 @@ def _consequences(
         yield f"its anonymous volumes go with it, with all data in them: {names}"
     if not is_stopped(owner):
         yield f"it is {owner.state or 'perhaps running'}: the engine kills it at once"
+    if owner.state == "dead":
+        yield "Docker began to remove it before and did not come to the end: the rest of it goes"
     yield "everything that it wrote outside of its volumes is lost, its logs too"
     if settings.auto_remove:
         yield "it was started with --rm: the engine may take its anonymous volumes away with it"
@@ -251,7 +278,8 @@ def _references(world: World, container: Container, takes: bool) -> tuple[Refere
     mounts = of_layers(world.layers(container.layers), (Kind.MOUNT, Kind.LAYER))
     # Its own init layer below its writable one is no news.
     mounts = tuple(it for it in mounts if it.id not in container.layers)
-    return (*joined, *volumes, *mounts)
+    others = mounted_by_others(world, world.layers(container.layers), owner.id)
+    return (*joined, *volumes, *mounts, *others)
 
 
 def _joins(settings: Settings, owner: Owner) -> bool:

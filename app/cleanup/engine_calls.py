@@ -240,16 +240,19 @@ class EngineCalls:
     def _asked_again(self, question: Callable[[Talk], bool]) -> bool | None:
         """Whether something is still there; None where the engine does not say even after a while.
 
-        An engine that is restarting is asked until it answers or ``recovery`` is over.
+        What another daemon says is no answer. An engine that is restarting is asked until it
+        answers or ``recovery`` is over.
         """
         end = time.monotonic() + self.recovery
         while True:
             try:
                 with self._talking(3 * self.timeout) as talk:
-                    return question(talk)
+                    if self.daemon is None or talk.info.daemon == self.daemon:
+                        return question(talk)
             except (CallFailed, CallError, ShapeError):
-                if time.monotonic() >= end:
-                    return None
+                pass  # perhaps it is starting anew
+            if time.monotonic() >= end:
+                return None
             time.sleep(min(1.0, self.recovery / 4))
 
     @contextmanager

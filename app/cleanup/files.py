@@ -15,6 +15,7 @@ from app.cleanup.attributes import maybe_shared
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
 from app.cleanup.containers import STOPPED, is_stopped, word_of
 from app.cleanup.held_space import held_open
+from app.cleanup.in_use import look_elsewhere, mounted_inside
 from app.cleanup.inside import docker_exec
 from app.cleanup.overlay_mount import Entrance, entrance, mounted_at
 from app.cleanup.places import Reached, path_of, reach, reach_in_root
@@ -23,7 +24,7 @@ from app.cleanup.snapshots import files_doubt, maybe_mounted
 from app.cleanup.world import Doubt, World, contents, listed, named, of_layers, refused
 from app.model import AS_LAST_SAVED, Evidence, Kind, Layer, Owner, Reference, Role
 from app.stores.containers import ALIVE
-from app.stores.live import LOWER
+from app.stores.overlays import LOWER
 
 _CORRUPTS = {
     Role.IMAGE: "it belongs to an image layer: removing files there corrupts every image and "
@@ -33,7 +34,7 @@ _CORRUPTS = {
     "and images on it",
 }
 
-_UNREADABLE: Doubt = ("its layer could not be read there", "run whodiff as root")
+_UNREADABLE = "its layer could not be read there"
 
 
 def plan_file(wish: Wish, world: World, layer: Layer, names: Sequence[bytes]) -> Plan:
@@ -50,7 +51,7 @@ def plan_file(wish: Wish, world: World, layer: Layer, names: Sequence[bytes]) ->
         return _refused(wish, layer, inside, why)
     if world.unseen_mounts:
         why = f"nobody can tell where its layer is mounted: {world.unseen_mounts}"
-        return _refused(wish, layer, inside, why, "run whodiff as root")
+        return _refused(wish, layer, inside, why, look_elsewhere())
     if layer.is_snapshot and (odd := files_doubt(world, layer)):
         return _refused(wish, layer, inside, *odd)
     upper = look(contents(layer), names)
@@ -126,7 +127,7 @@ class _Case:
             why = "its layer is mounted, or a copy of it; no mount of it can be reached from here"
             return self.refused(why, self._from_inside())
         if self.upper.seen is Seen.UNKNOWN:
-            return self.refused(*_UNREADABLE)
+            return self.refused(_UNREADABLE, look_elsewhere())
         found = reach(way.base, self.names)
         evidence = Evidence(way.source, "the overlay of this layer is mounted there")
         if self.upper.seen is not Seen.ENTRY:
@@ -198,11 +199,11 @@ class _Case:
             )
         if state not in STOPPED and not state.endswith(AS_LAST_SAVED):
             yield f"the container is {state or 'in a state that nobody knows'}", "look again"
-        yield from self.world.mounted_inside([self.layer])
+        yield from mounted_inside(self.world, [self.layer])
         if self.layer.is_snapshot:
             yield from maybe_mounted(self.world, self.layer)
         if self.upper.seen is Seen.UNKNOWN:
-            yield _UNREADABLE
+            yield _UNREADABLE, look_elsewhere()
         if self.upper.seen is Seen.WHITEOUT:
             yield (
                 "it is a whiteout, which hides a file of the image: without it that file is back",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.cleanup.containers import word_of, word_of_layer
 from app.cleanup.expected import seen
+from app.cleanup.in_use import hindering
 from app.cleanup.makers import remove_first
 from app.cleanup.namespaces import not_dockers
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
@@ -25,6 +26,7 @@ from app.cleanup.world import (
     listed,
     named,
     of_layers,
+    pinned,
     refused,
     silent,
 )
@@ -91,7 +93,7 @@ def _plan(
         *(layer.evidence if layer else ()),
         *(it for image in images for it in image.evidence if not layer),
     )
-    if why := next(_against(world, family), None):
+    if why := next(_against(world, family, going), None):
         return refused(wish, title, *why, path=path, references=references, evidence=evidence)
     total = world.frees([*_paths(world, going), *family.notes()])
     blocked = [it for it in references if it.kind is Kind.LAYER]
@@ -129,7 +131,7 @@ def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
     return word_of_layer(layer) if layer else word_of(images[0].owner.id)
 
 
-def _against(world: World, family: _Family) -> Iterator[Doubt]:
+def _against(world: World, family: _Family, going: Sequence[Layer]) -> Iterator[Doubt]:
     if users := family.users:
         words = listed([named(it.owner) for it in users])
         yield f"in use: {words}", remove_first(world, [it.owner for it in users])
@@ -149,7 +151,8 @@ def _against(world: World, family: _Family) -> Iterator[Doubt]:
         words = f"{listed([named(it.owner) for it in family.built])} were built from it"
         yield words, "remove those first; the engine then removes it by itself"
     for image in family.images:
-        yield from world.mounted_inside(world.layers(image.layers))
+        yield from hindering(world, world.layers(image.layers))
+    yield from pinned(it.path for it in going)
 
 
 class _Family:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from app.cleanup.containers import word_of
+from app.cleanup.in_use import look_elsewhere, open_doubts
 from app.cleanup.places import Gone, Unreachable, path_of, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Place, Plan, Step, Wish
-from app.cleanup.proof import YOUNG, doubts, evidence, newest_below, open_doubts
+from app.cleanup.proof import YOUNG, doubts, evidence, newest_below
 from app.cleanup.shell import quoted, unlink
 from app.cleanup.world import Doubt, World, listed, of_layers, refused
 from app.model import Evidence, Kind, Layer, Role
@@ -141,7 +142,7 @@ def _against_link(world: World, token: str, target: bytes) -> Iterator[Doubt]:
         if any(token.encode() in lower.split(b"/") for lower in mount.lowers):
             yield f"a live mount uses it, at {os.fsdecode(mount.point)}", "stop that container"
     if world.unseen_mounts:
-        yield f"a mount may use it: {world.unseen_mounts}", "run whodiff as root"
+        yield f"a mount may use it: {world.unseen_mounts}", look_elsewhere()
     yield from world.blind()
 
 
@@ -172,7 +173,7 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
     if age < YOUNG:
         why = "it changed within the last hour: a download, load or build may be writing it"
         return refused(wish, title, why, "wait an hour, then ask again")
-    seen = chain(world.blind(), open_doubts(world, names[0], path_of(found.place)))
+    seen = chain(world.blind(), open_doubts(world, path_of(found.place)))
     if reason := next(seen, None):
         return refused(wish, title, *reason)
     points = (it.point for it in world.mounts)

@@ -16,6 +16,7 @@ from app.cleanup.cache import plan_cache
 from app.cleanup.containers import plan_container
 from app.cleanup.files import plan_file
 from app.cleanup.images import plan_image, plan_image_layer
+from app.cleanup.in_use import mount_doubts
 from app.cleanup.leftovers import plan_dangling, plan_temporary, plan_unreferenced
 from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
@@ -283,11 +284,14 @@ def _plan_layer(wish: Wish, world: World, layer: Layer) -> Plan:
         case Role.UNREFERENCED if not layer.is_snapshot:
             return plan_unreferenced(wish, world, layer)
     note = f": {layer.note}" if layer.note else ""
+    instead = _INSTEAD.get(layer.role, "see what `whodiff which` says of it")
+    if layer.role is Role.UNKNOWN and (mounted := next(mount_doubts(world, layer), None)):
+        note, instead = f"{note}; {mounted[0]}", mounted[1]
     return refused(
         wish,
         f"layer {layer.id}",
         f"it is {layer.role.value}{note}",
-        _INSTEAD.get(layer.role, "see what `whodiff which` says of it"),
+        instead,
         path=layer.path,
         references=layer.references,
         evidence=layer.evidence,

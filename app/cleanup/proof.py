@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from app.cleanup.in_use import held_in, mount_doubts, open_doubts
 from app.cleanup.world import Doubt, World
 from app.model import Evidence, Layer
 from app.scan.descent import open_directory
@@ -23,10 +24,10 @@ YOUNG = 3600.0
 def doubts(world: World, layer: Layer) -> Iterator[Doubt]:
     """Every reason not to remove this unreferenced layer's directory, each with the next step."""
     yield from _of_engine(world)
-    yield from _of_mounts(world, layer)
+    yield from mount_doubts(world, layer)
     yield from _of_age(world, layer)
     yield from _of_transactions(world)
-    yield from open_doubts(world, os.fsencode(layer.id), layer.path)
+    yield from open_doubts(world, layer.path)
 
 
 def evidence(layer: Layer) -> tuple[Evidence, ...]:
@@ -34,6 +35,7 @@ def evidence(layer: Layer) -> tuple[Evidence, ...]:
     return (
         Evidence("/proc/*/mountinfo", "no mount of any namespace uses it"),
         Evidence("/proc/*/fd, cwd, root, exe, maps", "no process has anything of it open"),
+        Evidence("/sys/block/loop*, /proc/swaps", "no loop device and no swap area is in it"),
         Evidence("image/overlay2/layerdb/tmp and tmp", "no download, load or build is under way"),
         Evidence(os.fsdecode(layer.path), f"nothing in it changed within {YOUNG / 3600:.0f} h"),
     )
@@ -57,31 +59,6 @@ def _of_engine(world: World) -> Iterator[Doubt]:
             "let it answer, or stop it",
         )
     yield from world.blind()
-
-
-# --- mounts and processes -------------------------------------------------------------------------
-
-
-def _of_mounts(world: World, layer: Layer) -> Iterator[Doubt]:
-    """Live mounts of the directory, or inside it, under whatever path it is seen."""
-    if world.unseen_mounts:
-        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
-    for use in world.uses(layer.id):
-        point = os.fsdecode(use.point)
-        yield f"it is mounted now at {point} as {use.as_what}", f"unmount it first: umount {point}"
-    yield from world.mounted_inside([layer])
-
-
-def open_doubts(world: World, component: bytes, path: bytes) -> Iterator[Doubt]:
-    """Processes that hold something of it, or that could not be looked at."""
-    files = world.open_files
-    for held in (*files.naming(component), *files.below(path)):
-        yield f"in use: {held}", "end that process, or let it go on and ask again"
-    if files.unread:
-        yield (
-            f"what process {files.unread[0]} holds open could not be read",
-            "run whodiff as root, on the machine itself",
-        )
 
 
 # --- age ------------------------------------------------------------------------------------------
@@ -127,7 +104,7 @@ def _of_transactions(world: World) -> Iterator[Doubt]:
         pass
     except Damage as damage:
         yield f"{os.fsdecode(place)} {damage}: nobody can tell what is under way", "see why"
-    for held in world.open_files.below(world.path("tmp")):
+    for held in held_in(world, world.path("tmp")):
         yield f"a download, load or build is under way: {held}", wait
 
 

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.expected import same_root, seen
+from app.cleanup.in_use import look_elsewhere
 from app.cleanup.makers import remove_first
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import quoted
-from app.cleanup.world import Doubt, World, listed, named, refused, silent
+from app.cleanup.world import Doubt, World, listed, named, pinned, refused, silent
 from app.model import Kind, Owner, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
@@ -122,12 +123,13 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
     if world.silence:
         yield silent(world, "volumes"), "start the engine, then ask again"
     if world.unseen_mounts:
-        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
+        yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
     yield from _outside(world, volume.owner.id)
     yield from world.passed_on
     yield from _unlisted(world, volume)
+    yield from pinned([volume.path])
     if volume.backing.startswith(_UNKNOWN):
         yield f"where its data is, is {volume.backing}", "look at its opts.json"
     if not _NAME.fullmatch(volume.owner.id):

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from app.cleanup import measure as measuring
 from app.cleanup.measure import Measure
-from app.cleanup.open_files import OpenFiles, read_open_files
 from app.cleanup.plan import Frees, Plan, Wish
-from app.cleanup.shell import docker
+from app.cleanup.shell import docker, quoted
 from app.host.holding import called, holds_below
+from app.host.namespaces import Listed, Tables, listed_mounts, read_tables
+from app.host.open_files import OpenFiles, read_open_files
+from app.host.pinned import first_pinned
 from app.model import Container, Evidence, Kind, Layer, Owner, Problem, Reference, Role, Store
 from app.stores.hints import Host, Worker, serving
-from app.stores.live import Use, find_live
+from app.stores.live import Live, Use, find_live
 from app.stores.machine import sees_machine
-from app.stores.mounts import Mount, read_all
+from app.stores.mounts import Mount, parsed
 from app.stores.overlay2 import LayerDir, LayerGraph
+from app.stores.overlays import Overlay, Shown
 from app.stores.snapshot_mounts import match_snapshots
 from app.stores.snapshotter import SNAPSHOTS, USUAL
 from app.stores.survey import BOTH
@@ -27,10 +31,15 @@ from app.stores.survey import BOTH
 Doubt = tuple[str, str]
 
 _SNAPSHOTS = SNAPSHOTS + "/"
+_DOCKERS_FILES = (b"/etc/hostname", b"/etc/hosts", b"/etc/resolv.conf")
 _BLIND: Doubt = (
-    "the processes of this machine cannot be seen from inside this container",
-    "run whodiff on the machine itself, or with --pid=host",
+    "this is a PID namespace of its own (inside this container or LXC), and no Docker daemon that "
+    "works on this data root is in it: a process or mount outside may use it, and cannot be seen "
+    "from here",
+    "run whodiff on the host itself, or in a container with --privileged --pid=host",
 )
+#: Seconds for a search of what cannot be removed.
+_SEARCH = 2.0
 #: What is said of an engine that nobody heard begins the way it does in a store's witnesses.
 _GOING_ON = "going on with the disk alone"
 
@@ -102,21 +111,37 @@ class World:
         return tuple(serving(Host(), self.store.root.path))
 
     def blind(self) -> Iterator[Doubt]:
-        """Inside a container that sees neither the machine's processes nor the engine's.
+        """Inside a container that sees neither the machine's processes nor the daemon's.
 
-        What mounts or opens a file is out of sight there, so its absence proves nothing.
+        What mounts or opens a file is out of sight there, so its absence proves nothing. With the
+        daemon that works on this root all that it starts is in sight: its containers, their shims
+        and runc are its children, and share its PID namespace or lie in one below (pid_namespaces
+        (7)); for anybody outside the directory is one like any other in somebody's container.
         """
         if not any(it.sure for it in self.engines) and not sees_machine(self.proc):
             yield _BLIND
 
     @cached_property
+    def _tables(self) -> Tables:
+        return read_tables(self.proc)
+
+    @cached_property
     def _seen(self) -> tuple[tuple[Mount, ...], tuple[Problem, ...]]:
-        return read_all(self.proc)
+        return parsed(self._tables, self.proc)
 
     @property
     def mounts(self) -> tuple[Mount, ...]:
-        """The mounts of every namespace, at this moment."""
+        """The mounts of every namespace, at this moment.
+
+        But for those that nothing but an open descriptor keeps: :meth:`kept_uses` has them.
+        """
         return self._seen[0]
+
+    @cached_property
+    def _kept(self) -> Tables:
+        """All tables, with those of namespaces that only an open descriptor keeps."""
+        links = self.open_files.namespaces
+        return read_tables(self.proc, links) if links else self._tables
 
     @property
     def unseen_mounts(self) -> str:
@@ -127,25 +152,72 @@ class World:
 
     def uses(self, name: str) -> tuple[Use, ...]:
         """The mounts that use the layer directory ``name`` now, in any namespace."""
-        return self._live.get(name, ())
+        return self._live.uses.get(name, ())
 
-    def mounted_inside(self, layers: Iterable[Layer]) -> Iterator[Doubt]:
-        """What is mounted inside these layers' directories, but for their own ``merged``.
+    def kept_uses(self, name: str) -> tuple[Use, ...]:
+        """The same in namespaces that only an open descriptor keeps."""
+        return self._kept_live.uses.get(name, ())
 
-        Whoever removes the directory, the engine too, would go on into what is mounted there.
+    def perhaps(self, layer: Layer) -> Iterator[tuple[Overlay, Shown]]:
+        """The overlays that use, or may use, a layer directory without naming it."""
+        for live in (self._live, self._kept_live):
+            yield from live.perhaps(layer.path)
+            yield from ((it, Shown.SOMETHING) for it in live.nevertheless(contents(layer)))
+
+    def mounted_in(self, layers: Iterable[Layer]) -> Iterator[Mount]:
+        """What is mounted inside these layers' directories, but for their own ``merged``."""
+        return (mount for layer in layers for mount in self.mounts if _is_inside(mount, layer))
+
+    def is_own(self, mount: Mount) -> bool:
+        """Whether this process sees that mount itself."""
+        return mount.namespace == self._namespace(b"self")
+
+    def hinders(self, mount: Mount) -> bool:
+        """Whether a mount stands in the way of this process, or of the daemon."""
+        places = (b"self", *(b"%d" % it.pid for it in self.engines))
+        return mount.namespace in [self._namespace(it) for it in places]
+
+    def _namespace(self, process: bytes) -> str:
+        try:
+            return os.fsdecode(os.readlink(os.path.join(self.proc, process, b"ns", b"mnt")))
+        except OSError:
+            return ""
+
+    def container_in(self, mount: Mount) -> Owner | None:
+        """The container in whose namespace a mount is, as far as that can be told.
+
+        By the control group of a process there, else by the files that Docker mounts into each.
         """
-        for layer in layers:
-            for mount in self.mounts:
-                if _is_inside(mount, layer):
-                    shown = os.fsdecode(mount.point)
-                    yield f"something is mounted in it, at {shown}", f"unmount it: umount {shown}"
+        text = _read(os.path.join(self.proc, b"%d" % mount.pid, b"cgroup"))
+        for it in self.mounts:
+            if it.namespace == mount.namespace and it.point in _DOCKERS_FILES:
+                text += it.root
+        if self.is_own(mount):
+            return None
+        owners = (it.owner for it in self.store.containers)
+        return next((it for it in owners if it.id and it.id.encode() in text), None)
 
     @cached_property
-    def _live(self) -> dict[str, tuple[Use, ...]]:
+    def listed(self) -> dict[int, Listed]:
+        """All mounts of all namespaces by their ids."""
+        return listed_mounts(self._kept.tables)
+
+    @cached_property
+    def _live(self) -> Live:
+        live = self._live_in(self.mounts)
+        return replace(live, uses={**live.uses, **self._live_snapshots()})
+
+    @cached_property
+    def _kept_live(self) -> Live:
+        known = {it.namespace for it in self._tables.tables}
+        tables = tuple(it for it in self._kept.tables if it.namespace not in known)
+        return self._live_in(parsed(Tables(tables))[0])
+
+    def _live_in(self, mounts: Sequence[Mount]) -> Live:
         layers = [it for it in self.store.layers.values() if not it.is_snapshot]
         directories = {it.id: LayerDir(it.id, it.path) for it in layers}
         graph = LayerGraph(directories, dict(self.store.tokens))
-        return {**find_live(self.mounts, graph).uses, **self._live_snapshots()}
+        return find_live(mounts, graph, self.proc)
 
     def _live_snapshots(self) -> dict[str, tuple[Use, ...]]:
         root = self.store.root.containerd
@@ -220,6 +292,31 @@ class World:
     def frees(self, paths: Sequence[bytes]) -> Frees:
         """What removing these directories and files gives back."""
         return measuring.frees(self.measure, paths)
+
+
+def _read(path: bytes) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def pinned(paths: Iterable[bytes]) -> Iterator[Doubt]:
+    """What nobody can remove: the daemon would stop at it, with the rest removed already.
+
+    It is looked for within two seconds in all; that nothing was found proves nothing.
+    """
+    end = time.monotonic() + _SEARCH
+    for path in paths:
+        found, letter = first_pinned(path, max(0.0, end - time.monotonic()))
+        if found:
+            what = "immutable" if letter == "i" else "append-only"
+            yield (
+                f"{os.fsdecode(found)} is {what}, and nobody can remove it so",
+                f"take the attribute away: chattr -{letter} -- {quoted(found)}; then ask again",
+            )
 
 
 def _is_inside(mount: Mount, layer: Layer) -> bool:

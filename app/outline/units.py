@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from app.model import Kind, Layer, Role, Store, Usage, within
 from app.scan.walk import Unit
 from app.stores.content import BLOBS, CONTENT
-from app.stores.live import LOWER, reason
+from app.stores.live import reason
+from app.stores.overlays import LOWER
 from app.stores.snapshotter import SNAPSHOTS
 
 #: Directories of a data root that hold one directory per layer, container or volume.

@@ -38,7 +38,6 @@ from app.stores.recognise import (
     is_remapped,
     may_be_live,
     nested_roots,
-    no_root,
     require_directory,
 )
 from app.stores.standing import shown_twice, surroundings, with_standing
@@ -290,7 +289,10 @@ def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:
     except OSError:
         return None
     if not may_be_live(path):
-        raise no_root(path)
+        raise NotADataRoot(
+            f"the daemon at {engine.url} calls {os.fsdecode(path)} its data root, but Docker has "
+            "nothing there: it is not believed; name the data root with --data-root."
+        )
     return DataRoot(
         path,
         engine.driver,

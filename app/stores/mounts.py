@@ -6,19 +6,19 @@ fs/overlayfs/params.c ovl_show_options, include/linux/seq_file.h seq_show_option
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from app.host.namespaces import Tables, read_tables, unescape
 from app.model import Problem, within
 
-_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _ELSEWHERE = ("nfs", "cifs", "smb", "fuse", "afs", "ceph", "gfs", "ocfs2", "lustre", "glusterfs")
 _LIST_OPTIONS = (b"lowerdir",)
+#: With these, what lies in a layer may be seen with other times than its own.
+_OTHERWISE = (b"datadir+", b"metacopy=on")
 _SINGLE_OPTIONS = (b"lowerdir+", b"datadir+")
 
 
@@ -42,59 +42,77 @@ class Mount:
     upper: bytes
     namespace: str
     pid: int
+    kept_by: bytes = b""
+    work: bytes = b""
+    shows_otherwise: bool = False
+
+    @property
+    def source_file(self) -> str:
+        """The mountinfo file that says so, or what keeps its namespace."""
+        if self.pid:
+            return f"/proc/{self.pid}/mountinfo"
+        return f"the mounts of the namespace {os.fsdecode(self.kept_by) or self.namespace}"
 
 
-def read_mountinfo(text: bytes, namespace: str, pid: int) -> tuple[Mount, ...]:
+def read_mountinfo(
+    text: bytes, namespace: str, pid: int, kept_by: bytes = b""
+) -> tuple[Mount, ...]:
     """Parse a whole mountinfo file. Lines that are not of its shape are left out."""
-    return tuple(_mounts(text, namespace, pid))
+    return tuple(_mounts(text, namespace, pid, kept_by))
 
 
-def _mounts(text: bytes, namespace: str, pid: int) -> Iterator[Mount]:
+def _mounts(text: bytes, namespace: str, pid: int, kept_by: bytes) -> Iterator[Mount]:
     for line in text.split(b"\n"):
         # Optional fields ("shared:28") stand between the sixth field and a lone hyphen.
         head, hyphen, tail = line.partition(b" - ")
         fields, rest = head.split(b" "), tail.split(b" ")
         if not hyphen or len(fields) < 6 or len(rest) < 3:
             continue
-        lowers, upper = _overlay_options(rest[2]) if rest[0] == b"overlay" else ((), b"")
+        overlay = rest[0] == b"overlay"
+        lowers, upper, work, otherwise = _overlay_options(rest[2]) if overlay else _NO_OPTIONS
         yield Mount(
-            point=_unescape(fields[4]),
-            root=_unescape(fields[3]),
-            fstype=os.fsdecode(_unescape(rest[0])),
+            point=unescape(fields[4]),
+            root=unescape(fields[3]),
+            fstype=os.fsdecode(unescape(rest[0])),
             device=os.fsdecode(fields[2]),
-            source=_unescape(rest[1]),
+            source=unescape(rest[1]),
             lowers=lowers,
             upper=upper,
             namespace=namespace,
             pid=pid,
+            kept_by=kept_by,
+            work=work,
+            shows_otherwise=otherwise,
         )
 
 
-def _unescape(field: bytes) -> bytes:
-    r"""Undo the kernel's ``\040`` for blanks, line ends, commas and backslashes."""
-    if b"\\" not in field:
-        return field
-    return _OCTAL.sub(lambda found: bytes([int(found[1], 8)]), field)
+_Options = tuple[tuple[bytes, ...], bytes, bytes, bool]
+_NO_OPTIONS: _Options = ((), b"", b"", False)
 
 
 @lru_cache(4096)
-def _overlay_options(options: bytes) -> tuple[tuple[bytes, ...], bytes]:
-    """Lower directories, top first, and the upper one.
+def _overlay_options(options: bytes) -> _Options:
+    """Lower directories, top first, the upper one, the one that it works in, ``shows_otherwise``.
 
     Cached: one superblock is seen from many namespaces, and its options can be 4 KiB.
     """
     lowers: list[bytes] = []
-    upper = b""
+    upper = work = b""
+    otherwise = False
     for option in options.split(b","):
         key, _, escaped = option.partition(b"=")
-        value = _unescape(escaped)
+        value = unescape(escaped)
         if key in _LIST_OPTIONS:
             lowers += _split_lowers(value)
+            otherwise = otherwise or b"::" in value
         elif key in _SINGLE_OPTIONS:
             lowers.append(value)
         elif key == b"upperdir":
             upper = value
-    return tuple(lowers), upper
+        elif key == b"workdir":
+            work = value
+        otherwise = otherwise or key in _OTHERWISE or option in _OTHERWISE
+    return tuple(lowers), upper, work, otherwise
 
 
 def _split_lowers(value: bytes) -> list[bytes]:
@@ -174,73 +192,37 @@ def spellings(path: bytes, ours: Iterable[Mount], theirs: Iterable[Mount]) -> tu
 def read_all(proc: bytes = b"/proc") -> tuple[tuple[Mount, ...], tuple[Problem, ...]]:
     """The mounts of every mount namespace, each namespace read once.
 
-    A process that vanishes is no problem. Namespaces that could not be looked into are one
-    Problem, counted: mounts inside them stay unseen.
+    Namespaces that could not be looked into are one Problem: mounts inside them stay unseen.
     """
+    return parsed(read_tables(proc), proc)
+
+
+def parsed(tables: Tables, proc: bytes = b"/proc") -> tuple[tuple[Mount, ...], tuple[Problem, ...]]:
+    """The same of tables that were read."""
     mounts: list[Mount] = []
-    read: set[str] = set()
-    # Mount ids differ between namespaces: equal texts are one namespace without a name.
-    texts: set[bytes] = set()
-    refused = 0
-    for view in sorted(_views(proc), key=lambda view: (view.chrooted, view.pid)):
-        if view.namespace in read:
-            continue
-        try:
-            text = _text(proc, str(view.pid))
-        except OSError as error:
-            refused += not _vanished(error)
-            continue
-        read.add(view.namespace)
-        if text not in texts:
-            texts.add(text)
-            mounts += read_mountinfo(text, view.namespace, view.pid)
-    if not refused:
-        return tuple(mounts), ()
-    sentence = (
-        f"The mounts of {refused} {'process' if refused == 1 else 'processes'} could not be read "
-        "(permission denied): run whodiff with sudo to see every live mount."
+    for table in tables.tables:
+        mounts += read_mountinfo(table.text, table.namespace, table.pid, table.kept_by)
+    sentence = unseen_mounts(tables, root=os.geteuid() == 0)
+    return tuple(mounts), (Problem(os.fsdecode(proc), sentence),) if sentence else ()
+
+
+def unseen_mounts(tables: Tables, *, root: bool) -> str:
+    """One sentence where some namespace could not be read, or ""."""
+    if tables.closed:
+        at = os.fsdecode(tables.closed[0])
+        return f"The mount namespace that {at} keeps could not be entered."
+    count = len(tables.unread)
+    if not count:
+        return ""
+    instead = (
+        "here even root may not look at them, so run whodiff on the host itself"
+        if root
+        else "run whodiff with sudo to see every live mount"
     )
-    return tuple(mounts), (Problem(os.fsdecode(proc), sentence),)
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """A process as a window on its mount namespace; a chrooted one shows only a part."""
-
-    namespace: str
-    pid: int
-    chrooted: bool
-
-
-def _views(proc: bytes) -> list[_View]:
-    """One view per process."""
-    views = []
-    for name in _listed(proc):
-        if not name.isdigit():
-            continue
-        try:
-            namespace = os.readlink(os.path.join(proc, name, b"ns", b"mnt"))
-            root = os.readlink(os.path.join(proc, name, b"root"))
-        except OSError as error:
-            # Naming the namespace needs ptrace rights, reading its mounts does not
-            # (fs/proc_namespace.c mounts_open_common): take it for one of its own.
-            if not _vanished(error):
-                views.append(_View(f"of process {int(name)}", int(name), chrooted=True))
-            continue
-        views.append(_View(os.fsdecode(namespace), int(name), root != b"/"))
-    return views
-
-
-def _listed(directory: bytes) -> list[bytes]:
-    try:
-        return os.listdir(directory)
-    except OSError:
-        return []
-
-
-def _vanished(error: OSError) -> bool:
-    """A process that ended, or a zombie, which has no namespaces any more."""
-    return error.errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL)
+    return (
+        f"The mounts of {count} {'process' if count == 1 else 'processes'} could not be read "
+        f"(permission denied): {instead}."
+    )
 
 
 def _text(proc: bytes, process: str) -> bytes:

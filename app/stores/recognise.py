@@ -95,7 +95,7 @@ def classify(path: bytes) -> Classification:
     own = snapshotters(path)
     if own:
         return Classification(USUAL if USUAL in own else own[0], ImageStore.CONTAINERD)
-    raise no_root(path)
+    raise NotADataRoot(_what_else(path))
 
 
 def may_be_live(path: bytes) -> bool:
@@ -227,11 +227,6 @@ def _names(root: bytes, inside: str = "") -> list[bytes]:
 # --- what it is instead ---------------------------------------------------------------------------
 
 _GIVE = "give the directory that `docker info` calls Docker Root Dir, usually /var/lib/docker"
-
-
-def no_root(path: bytes) -> NotADataRoot:
-    """What this directory is instead."""
-    return NotADataRoot(_what_else(path))
 
 
 def _what_else(path: bytes) -> str:

@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.stores.containerd import ContainerdReading
-from app.stores.live import BIND, LOWER, UPPER, Live, Use
+from app.stores.live import BIND, Live, Use
 from app.stores.mounts import Mount
+from app.stores.overlays import LOWER, UPPER
 from app.stores.snapshotter import directory_id
 
 _IN_STORE = re.compile(
@@ -75,8 +76,8 @@ def match_snapshots(
     holders: dict[str, Holder] = {}
     for mount in mounts:
         for name, as_what in matcher.matches(mount):
-            source = f"/proc/{mount.pid}/mountinfo"
-            use = Use(mount.point, as_what, source)
+            source = mount.source_file
+            use = Use(mount.point, as_what, source, mount)
             # One overlay seen from several namespaces is one use; "/" is the container's own view.
             key = (os.fsdecode(mount.point) if as_what is BIND else mount.device, as_what)
             earlier = uses.setdefault(name, {}).get(key)

@@ -65,7 +65,19 @@ def with_standing(root: DataRoot, around: Surroundings) -> DataRoot:
     strangers = strangers_of(root.path) | (_authors(root.containerd, _THEIR_NAMES) - {0})
     judged = replace(root, strangers=strangers)
     parts = [part for place in root.places for part in _parts(judged, place, around)]
-    return replace(judged, parts=(*parts, *_led_to(root)))
+    return replace(judged, parts=(*parts, *_led_to(root), *_replaced(root, around)))
+
+
+def _replaced(root: DataRoot, around: Surroundings) -> Iterator[Part]:
+    """Directories with names, deeper in the root, in whose place a link or a mount lies.
+
+    Docker makes plain ones. Another root's names say nothing of the layers that are here.
+    """
+    points = {it.point for it in around.mounts}
+    for name in _NAMES:
+        path = os.path.join(root.path, name)
+        if b"/" in name and (os.path.islink(path) or path in points):
+            yield Part(path, os.path.realpath(path) if os.path.islink(path) else b"", Hold.SHARED)
 
 
 def _led_to(root: DataRoot) -> Iterator[Part]:
@@ -224,7 +236,7 @@ def problems_of(root: DataRoot) -> Iterator[Problem]:
     """
     for part in root.parts:
         if part.target or part.hold is not Hold.OWN:
-            naming = os.path.basename(part.path) in _NAMING
+            naming = os.path.relpath(part.path, root.path).split(b"/")[0] in _NAMING
             yield _problem(part, hides=naming and part.hold is not Hold.OWN)
 
 
@@ -245,20 +257,24 @@ def _words(part: Part) -> str:
     link = f"is a symbolic link to {os.fsdecode(part.target)}" if part.target else ""
     same = f"shows the same directory as {shown}" if shown else ""
     what = ", and ".join(it for it in (link, same) if it) or "is mounted from elsewhere"
+    return what + _meaning(part)
+
+
+def _meaning(part: Part) -> str:
+    """What follows from it."""
     match part.hold:
-        case Hold.FOREIGN if not part.readable:
-            return f"{what}; it does not belong to who owns this data root, so it is not read"
         case Hold.FOREIGN:
-            return (
-                f"{what}; it does not belong to who owns this data root, which says nothing of it"
-            )
+            says = "which says nothing of it" if part.readable else "so it is not read"
+            return f"; it does not belong to who owns this data root, {says}"
         case Hold.OTHERS:
-            return f"{what}, where Docker works: look at it there; nothing is removed from here"
-        case Hold.SHARED:
+            return ", where Docker works: look at it there; nothing is removed from here"
+        case Hold.SHARED if part.rivals:
             return (
-                f"{what}, and nobody can tell which of them is in use: what no metadata names is "
-                "unknown, and nothing is removed without Docker"
+                ", and nobody can tell which of them is in use: what no metadata names is unknown, "
+                "and nothing is removed without Docker"
             )
-    if not part.target:
-        return f"{what}; Docker works here, so it is this one's"
-    return f"{what}: what lies there is shown, and nothing is removed there without Docker"
+        case Hold.SHARED:
+            return ", so it may be somebody else's: what no metadata names is unknown"
+    if part.target:
+        return ": what lies there is shown, and nothing is removed there without Docker"
+    return "; Docker works here, so it is this one's"

@@ -289,6 +289,8 @@ def _doubts(question: Question) -> Iterator[str]:
         yield "no owner found, and nobody can tell which image store is in use here"
     if case.live.points(name):
         yield "no metadata names it, yet it is mounted"
+    for overlay, shown in case.live.perhaps(question.directory.path):
+        yield f"no metadata names it, yet {overlay.may_use_words(shown)}"
     if name in case.disk.buildkit.unclaimed:
         yield "BuildKit's snapshots.db knows it, but no cache record does"
     if young := _young(question):

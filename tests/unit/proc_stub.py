@@ -28,7 +28,10 @@ def make_proc(at: Path, mounts: Iterable[str] = (), opened: Iterable[str] = ()) 
         (process / link).symlink_to(target)
     for number, path in enumerate(opened):
         (process / "fd" / str(number)).symlink_to(path)
-    (at / "self").symlink_to(process)
+    # The process that looks is another one, in the same namespaces.
+    (at / "self").mkdir()
+    for name in ("ns", "mountinfo"):
+        (at / "self" / name).symlink_to(process / name)
     return os.fsencode(at)
 
 

@@ -289,6 +289,9 @@ def test_a_directory_that_an_engine_names_must_look_like_a_data_root(
     found = find(tmp_path, info=info)
     assert paths(found) == [root]
     assert found.roots[0].engine_url == ""
+    if named == b"/":
+        told = "the daemon at unix:///s calls / its data root, but Docker has nothing there"
+        assert told in found.problems[0].sentence
     if os.path.isdir(named) and named.startswith(b"/"):
         with pytest.raises(NotADataRoot):
             find(tmp_path, Path(os.fsdecode(named)), info=info)

@@ -18,7 +18,8 @@ from app.scan.fence import read_fence
 from app.scan.kept import Kept
 from app.scan.marks import Mark, marks_of
 from app.screens.measuring import Measuring, Tally
-from app.stores.live import LOWER, UPPER, reason
+from app.stores.live import reason
+from app.stores.overlays import LOWER, UPPER
 from tests.unit.small_root import SmallRoot, make_small_root
 
 PATIENCE = 120.0

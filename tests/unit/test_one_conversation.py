@@ -79,15 +79,18 @@ def test_whenever_the_daemon_is_swapped_the_other_one_is_told_nothing(
 ) -> None:
     with two.proxy(tmp_path, "connection", at) as proxy:
         said = remove(f"unix://{tmp_path}/s")
-        assert proxy.seen <= 3, "who is asked, who is told, and what came of it: one each"
+        if at > 2:
+            assert proxy.seen == 3, "who is asked, who is told, and what came of it: one each"
     if at == 0:
         # The other one is the one that was planned with.
         assert (DELETE in two.right.asked, DELETE in two.wrong.asked) == (False, True)
         return
     assert DELETE not in two.wrong.asked
     assert (DELETE in two.right.asked) == (at >= 2)
-    if at == 1:
-        assert "Nothing was sent" in said
+    # What the other one says of its own volume is no answer to whether this one is gone.
+    told = {1: "Nothing was sent", 2: "nobody knows", 3: "", 4: ""}[at]
+    assert told in said
+    assert (said == "") == (told == "")
 
 
 @pytest.mark.parametrize("at", range(2, 5))

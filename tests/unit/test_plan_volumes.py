@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from app.cleanup.plan import Plan, Subject, Wish
 from app.demo.content import put_text
 from app.demo.ids import hex_id
 from app.demo.volumes import add_volume
-from app.model import Kind, Owner
+from app.host.holding import holds_below
+from app.model import Daemon, Kind, ListedVolume, Owner
 from app.stores.request import Survey
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.store_files import DAMAGES
@@ -134,3 +136,64 @@ def test_no_volume_is_promised_while_somebody_may_mount_it_by_its_path(root: Sma
     mount_volume(root, ANONYMOUS, "")
     (root.container.directory / "hostconfig.json").write_text("{")
     assert not of_container(root, with_volumes=True).offers_volumes
+
+
+# --- what the daemon says of it -------------------------------------------------------------------
+
+OTHERS = {
+    "not listed": (None, "does not list a volume free"),
+    "of another driver": (ListedVolume("nfs", b"/mnt/free"), "belongs to driver nfs"),
+    "elsewhere": (ListedVolume("local", b"/other/volumes/free/_data"), "not in this directory"),
+}
+
+
+@pytest.mark.parametrize("case", list(OTHERS))
+def test_a_volume_that_the_daemon_means_otherwise_is_refused(root: SmallRoot, case: str) -> None:
+    add_volume(root.path, "free")
+    listed, words = OTHERS[case]
+    found = heard(root)
+    (store,) = found.stores
+    volumes = tuple(
+        replace(it, listed=listed) if it.owner.id == "free" else it for it in store.volumes
+    )
+    found = replace(found, stores=(replace(store, volumes=volumes),))
+    wish = Wish(Subject.VOLUME, bytes(root.path), id="free")
+    answer = plan(root, wish, survey=found)
+    assert words in answer.refused_because
+    assert answer.instead
+    assert of_volume(root, "free").allowed
+
+
+def test_an_order_by_a_name_is_refused_where_another_process_listens(
+    root: SmallRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = add_volume(root.path, "free")
+    found = heard(root)
+    (store,) = found.stores
+
+    def asked(subject: Subject, id_: str, pid: int) -> Plan:
+        daemon = Daemon("ID", bytes(root.path), 0, pid)
+        spoken = replace(found, stores=(replace(store, daemon=daemon),))
+        return plan(root, Wish(subject, bytes(root.path), id=id_), survey=spoken)
+
+    monkeypatch.setattr("app.cleanup.world.holds_below", holds_below_here)
+    with (place.parent / "opts.json").open("w") as held:
+        assert asked(Subject.VOLUME, "free", os.getpid()).allowed
+        held.write("{}")
+    for pid in (0, 1, 2**22 + 1):
+        # Out of sight, made by systemd, or not to be looked into.
+        assert asked(Subject.VOLUME, "free", pid).allowed
+    answer = asked(Subject.VOLUME, "free", os.getpid())
+    assert "not the daemon's own socket" in answer.refused_because
+    image = store.images[0].owner.id
+    assert "own socket" in asked(Subject.IMAGE, image, os.getpid()).refused_because or (
+        "in use" in asked(Subject.IMAGE, image, os.getpid()).refused_because
+    )
+    # A container's id is nobody else's.
+    container = root.container.directory.name
+    assert asked(Subject.CONTAINER, container, os.getpid()).allowed
+
+
+def holds_below_here(pid: int, directory: bytes, _proc: bytes) -> bool | None:
+    """In the machine's own /proc, not the made one."""
+    return holds_below(pid, directory)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
 from app.cleanup.erase import erase
 from app.cleanup.measure import frees, measured
-from app.cleanup.open_files import read_open_files
 from app.cleanup.outcome import Progress
 from app.cleanup.places import (
     Gone,
@@ -31,7 +29,6 @@ from app.cleanup.reach import reached
 from app.cleanup.shell import docker, quoted
 from app.scan.descent import open_straight
 from app.stores.hints import Host, Worker, serving
-from tests.unit.proc_stub import PID, make_proc
 from tests.unit.removals import identified, place
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -191,60 +188,6 @@ def test_what_has_another_name_elsewhere_frees_nothing(tmp_path: Path) -> None:
     everything = sum(it.stat().st_blocks * 512 for it in (tmp_path / "a", *tmp_path.glob("a/*")))
     assert (found.bytes, found.inodes, found.least) == (everything - kept, 2, False)
     assert frees(lambda _paths: {}, [path]).least
-
-
-# --- processes ------------------------------------------------------------------------------------
-
-
-def test_everything_that_a_process_holds_is_seen(tmp_path: Path) -> None:
-    program = "import mmap,os,sys; f=open('f','rb'); m=mmap.mmap(f.fileno(),0,prot=1); f.close();"
-    program += "d=os.open('sub',0); print(flush=True); sys.stdin.read()"
-    (tmp_path / "f").write_bytes(b"x" * 4096)
-    (tmp_path / "sub").mkdir()
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout
-        process.stdout.readline()
-        found = {
-            (it.how, it.path)
-            for it in read_open_files().below(bytes(tmp_path))
-            if it.pid == process.pid
-        }
-    finally:
-        process.communicate()
-    assert found >= {
-        ("works in", bytes(tmp_path)),
-        ("has mapped", bytes(tmp_path / "f")),
-        ("has open", bytes(tmp_path / "sub")),
-    }
-
-
-def test_deleted_files_count_under_their_old_names(tmp_path: Path) -> None:
-    proc = make_proc(tmp_path / "proc", opened=["/merged/abc/f (deleted)", "socket:[1]"])
-    held = list(read_open_files(proc).naming(b"abc"))
-    assert [(it.pid, it.path) for it in held] == [(PID, b"/merged/abc/f")]
-    assert list(read_open_files(proc).naming(b"ab")) == []
-
-
-def test_a_process_that_cannot_be_looked_at_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    proc = make_proc(tmp_path / "proc", opened=["/a"])
-    real = os.readlink
-
-    def forbidden(path: bytes) -> bytes:
-        if path.endswith(b"fd/0"):
-            raise PermissionError(13, "Permission denied")
-        return real(path)
-
-    monkeypatch.setattr(os, "readlink", forbidden)
-    assert read_open_files(proc).unread == (PID,)
-    assert read_open_files(bytes(tmp_path / "nowhere")).unread
 
 
 # --- engines --------------------------------------------------------------------------------------

@@ -198,7 +198,11 @@ def test_the_orphan_stays_while_it_is_mounted(root: SmallRoot, how: str) -> None
 def test_the_orphan_stays_while_it_is_open_or_the_engine_works(
     root: SmallRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = plan(root, root.orphan.path, opened=(f"/seen/{root.orphan.name}/diff/a",))
+    file = root.orphan.diff / "a"
+    put_text(file, "x")
+    set_age(root.orphan.path, 30 * DAY)
+    set_age(root.orphan.diff, 30 * DAY)
+    held = plan(root, root.orphan.path, opened=(str(file),))
     assert "has open" in held.refused_because
     monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [Worker(4711)])
     assert "process 4711" in plan(root, root.orphan.path).refused_because
@@ -237,6 +241,7 @@ def test_the_orphan_stays_while_something_is_loaded(root: SmallRoot) -> None:
 
 def test_a_download_that_is_under_way_keeps_every_orphan(root: SmallRoot) -> None:
     pulled = root.path / "tmp/GetImageBlob1"
+    put_text(pulled, "x")
     answer = plan(root, root.orphan.path, opened=(str(pulled),))
     assert "under way" in answer.refused_because
 

@@ -69,9 +69,9 @@ def mount_line(host: Host, name: str, how: str) -> str:
     token = host.directories[name].token
     return {
         "upper": overlay("/a", upper=f"{place}/diff"),
-        "lower": overlay("/b", lowers=f"/x:{place}/diff"),
+        "lower": overlay("/b", lowers=f"/usr:{place}/diff"),
         "token": overlay("/c", lowers=f"/data/overlay2/l/{token}"),
-        "relative": overlay("/d", lowers=f"l/{token}:l/{'A' * 26}"),
+        "relative": overlay("/d", lowers=f"l/{token}:/usr"),
         "bind": bind("/e", f"{place}/diff/etc"),
         "inside": bind(f"/somewhere/{name}/diff/etc", "/srv"),
     }[how]
@@ -89,7 +89,7 @@ def plans(world: World, *problems: Problem) -> dict[str, Plan]:
             diff.mkdir(parents=True)
             for place in (diff, diff.parent):
                 os.utime(place, (NOW - 9e6, NOW - 9e6))
-        opened = [f"/elsewhere/overlay2/{name}/diff/file" for name in world.opened]
+        opened = [str(root / "overlay2" / name / "diff") for name in world.opened]
         proc = make_proc(Path(folder, "proc"), lines, opened)
         where = "disk and engine" if engine else "disk alone: it is down"
         # The survey is older than the mounts: the plan must look for itself.

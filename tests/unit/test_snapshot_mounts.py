@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.stores.containerd import ContainerdReading, read_containerd
-from app.stores.live import BIND, LOWER, UPPER
+from app.stores.live import BIND
 from app.stores.mounts import Mount, read_mountinfo
+from app.stores.overlays import LOWER, UPPER
 from app.stores.snapshot_mounts import LiveSnapshots, find_live_snapshots
 from tests.unit.containerd_files import SNAPSHOTTER, ContainerdRoot
 

@@ -170,6 +170,22 @@ def test_a_layer_that_something_is_mounted_over_is_unknown(top: Path) -> None:
 
 
 @AS_ROOT
+@pytest.mark.parametrize(
+    "name", ["image/overlay2", "image/overlay2/layerdb", "image/overlay2/layerdb/sha256"]
+)
+@pytest.mark.parametrize("way", ["mount", "link"])
+def test_another_roots_names_say_nothing_of_these_layers(top: Path, name: str, way: str) -> None:
+    root = make_small_root(top / "docker")
+    names = top / "names"
+    shutil.copytree(root.path / name, names)
+    put(root.path / name, names, way)
+    assert Role.UNREFERENCED not in roles(root).values()
+    told = " ".join(it.sentence for it in found(root.path).stores[0].problems)
+    assert f"{root.path / name} is " in told
+    assert "may be somebody else's" in told
+
+
+@AS_ROOT
 def test_links_that_something_is_mounted_over_leave_everything_open(top: Path) -> None:
     root = make_small_root(top / "docker")
     other = make_small_root(top / "other")
