@@ -13,6 +13,7 @@ from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, 
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import is_sealed, only_while, quoted, typed
 from app.cleanup.world import Doubt, World, listed, named, pinned, refused, silent
+from app.host import looks
 from app.model import Kind, Owner, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
@@ -181,15 +182,15 @@ def _outside(world: World, name: str) -> Iterator[Doubt]:
     root"; and through a link to another volume it would remove that one's data.
     """
     home = world.path("volumes")
-    if os.path.islink(home):
-        shown, there = quoted(home), quoted(os.path.realpath(home))
+    if looks.islink(home):
+        shown, there = quoted(home), quoted(looks.realpath(home))
         yield (
             f"{os.fsdecode(home)} is a symbolic link, and Docker removes no volume through one",
             f"stop Docker and put a mount in its place: rm {shown} && mkdir -m 701 {shown} && "
             f"mount --bind {there} {shown}; then ask again",
         )
     for path in (world.path("volumes", name), world.path("volumes", name, "_data")):
-        if os.path.islink(path):
+        if looks.islink(path):
             yield (
                 f"{os.fsdecode(path)} is a symbolic link, and Docker removes no volume through one",
                 f"remove the link alone (rm {quoted(path)}): what it leads to stays, and then "
@@ -211,7 +212,7 @@ def unknown_users(world: World) -> str:
         if container.directory:
             unread = not read_settings(container).known
         else:
-            unread = engines or os.path.lexists(directory)
+            unread = engines or looks.lexists(directory)
         if unread:
             return f"the settings of {named(container.owner)} could not be read"
     return ""

@@ -144,9 +144,8 @@ class TerminalDriver(Driver):
     def _claim(self) -> bool:
         """Wait, stopped, until the terminal is ours; false where the program is to end instead."""
         while not modes.in_foreground(_IN) and not self._signals.ending:
-            try:
-                modes.claim(_IN)
-            except termios.error:
+            modes.wait_in_background()
+            if not self._signals.forget(signal.SIGCONT) and not modes.can_be_continued(_IN):
                 self._end(_LOST)
                 return False
         self._signals.forget(signal.SIGCONT)

@@ -100,18 +100,21 @@ def in_foreground(descriptor: int) -> bool:
         return True
 
 
-def claim(descriptor: int) -> None:
-    """Be stopped here by the kernel (SIGTTOU) while another process has the terminal.
+def wait_in_background() -> None:
+    """Be stopped, with the whole job, as the kernel stops who sets a terminal from there (SIGTTOU).
 
-    It says that output goes on, which changes nothing (tcflow(3)). Returns once continued, which
-    need not mean that the terminal is ours. Raises termios.error where nobody could ever continue
-    us (EIO), or it is gone.
+    Not by setting it: that would begin again by itself once continued, whatever came meanwhile.
     """
+    os.kill(0, signal.SIGTTOU)
+
+
+def can_be_continued(descriptor: int) -> bool:
+    """False where the kernel stops nobody, as nobody could continue us: it refuses then (EIO)."""
     try:
-        termios.tcflow(descriptor, termios.TCOON)
+        termios.tcflow(descriptor, termios.TCOON)  # output goes on: it changes nothing
     except termios.error as error:
-        if error.args[0] != errno.EINTR:
-            raise
+        return bool(error.args[0] == errno.EINTR)
+    return True
 
 
 def _again(call: Callable[[], T]) -> T:

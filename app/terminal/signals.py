@@ -38,10 +38,12 @@ class Signals:
         """Whether one waits that ends the program."""
         return any(number in ENDING for number in self._waiting)
 
-    def forget(self, number: int) -> None:
-        """Answer none of these that wait."""
+    def forget(self, number: int) -> bool:
+        """Answer none of these that wait; whether one did."""
+        found = number in self._waiting
         while number in self._waiting:
             self._waiting.remove(number)
+        return found
 
     @contextmanager
     def later(self) -> Iterator[None]:

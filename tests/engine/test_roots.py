@@ -407,6 +407,55 @@ def test_a_linked_directory_of_layers_is_shown_and_docker_removes_from_it(
             shutil.move(disk / "overlay2", engine.overlay2)
 
 
+@contextmanager
+def orphan_in(overlay2: Path) -> Iterator[Path]:
+    """A layer that no metadata names, a month old."""
+    orphan, link = overlay2 / ID, overlay2 / "l" / ("A" * 26)
+    (orphan / "diff").mkdir(parents=True)
+    (orphan / "link").write_text(link.name)
+    link.symlink_to(f"../{ID}/diff")
+    age(overlay2)
+    try:
+        yield orphan
+    finally:
+        shutil.rmtree(orphan)
+        link.unlink()
+
+
+@contextmanager
+def called_dockerd(uid: int, *arguments: str | Path) -> Iterator[int]:
+    """A process of this user that calls itself dockerd and has these arguments."""
+    with subprocess.Popen(
+        ["dockerd", "-c", "read line", *map(str, arguments)],
+        executable="/bin/sh",
+        user=uid,
+        stdin=subprocess.PIPE,
+    ) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--data-root", "ROOT"), ("--config-file", "/etc/passwd"), ()]
+)
+def test_a_users_fake_holds_nothing_up_and_the_real_daemon_does(
+    engine: Engine, home: Path, arguments: tuple[str, ...]
+) -> None:
+    named = [str(engine.data) if it == "ROOT" else it for it in arguments]
+    with orphan_in(engine.overlay2) as orphan, called_dockerd(MALLORY, *named):
+        plan = plan_for(ask(engine, engine.data, offline=True), engine.data, orphan)
+        assert f"dockerd, process {engine.pid}, works on this data root" in plan.refused_because
+        with engine.stopped():
+            plan = plan_for(ask(engine, engine.data, offline=True), engine.data, orphan)
+            assert plan.allowed, plan.refused_because
+            with called_dockerd(0, "--config-file", "/etc/passwd") as pid:
+                plan = plan_for(ask(engine, engine.data, offline=True), engine.data, orphan)
+                told = f"dockerd, process {pid}, may work on this data root, for its settings"
+                assert told in plan.refused_because
+
+
 def test_the_next_step_after_a_link_works(engine: Engine, home: Path) -> None:
     """With a mount in the place of the link the same removal is allowed."""
     disk = home / "disk"

@@ -11,6 +11,7 @@ from app import cli
 from app.screens import work
 from app.screens.explore import ExploreScreen
 from app.stores import survey
+from app.terminal.keyboard import Keyboard
 
 WORDS = "made up\nhere \x1b[31m"
 SLOW = 300.0  # seconds; longer than any test waits
@@ -36,6 +37,7 @@ FAULTS: dict[str, tuple[object, str, Callable[..., NoReturn]]] = {
     "pipe": (work, "mark", _broken_pipe),
     "handler": (ExploreScreen, "action_view", _raise),
     "survey": (work, "survey", _raise),
+    "keys": (Keyboard, "feed", _raise),
     "slow-survey": (survey, "survey_in_steps", _wait),
     "slow-listing": (work, "list_place", _wait),
 }

@@ -22,7 +22,9 @@ def afterwards(terminal: Terminal) -> str:
     return terminal.sent.rpartition(b"\x1b[?1049l")[2].decode()
 
 
-@pytest.mark.parametrize(("fault", "key"), [("worker", "r"), ("handler", "v"), ("survey", "")])
+@pytest.mark.parametrize(
+    ("fault", "key"), [("worker", "r"), ("handler", "v"), ("survey", ""), ("keys", "x")]
+)
 def test_an_error_of_its_own_is_one_sentence(sample: Path, fault: str, key: str) -> None:
     with explorer(sample, fault) as it:
         if key:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -19,7 +18,7 @@ def leave(it: Tty) -> None:
     assert it.changed() == []
 
 
-@pytest.mark.parametrize("stderr", ["file", "closed", "full", "null", "broken"])
+@pytest.mark.parametrize("stderr", ["file", "closed", "full"])
 def test_it_draws_on_the_terminal_wherever_stderr_goes(
     sample: Path, tmp_path: Path, stderr: str
 ) -> None:
@@ -27,15 +26,8 @@ def test_it_draws_on_the_terminal_wherever_stderr_goes(
         if stderr == "closed":
             os.close(2)
 
-    reader, writer = os.pipe()
-    os.close(reader)
-    places: dict[str, IO[bytes] | int] = {
-        "closed": subprocess.DEVNULL,
-        "broken": writer,
-        "null": subprocess.DEVNULL,
-    }
     with (tmp_path / "err").open("wb") as file, Path("/dev/full").open("wb") as full:
-        place = places.get(stderr, full if stderr == "full" else file)
+        place = full if stderr == "full" else file
         with Tty(explorer(sample), streams={"stderr": place}, prepare=prepare) as it:
             it.see("scanned")
             it.press("?")
@@ -43,7 +35,6 @@ def test_it_draws_on_the_terminal_wherever_stderr_goes(
             it.press("\x1b")
             it.see("r Rescan")
             leave(it)
-    os.close(writer)
     assert (tmp_path / "err").read_bytes() == b""
 
 
@@ -106,7 +97,7 @@ def test_the_locale_does_not_matter(sample: Path, environ: dict[str, str]) -> No
         assert it.sent.isascii()
 
 
-@pytest.mark.parametrize("size", [(0, 0), (1, 1), (2, 1), (1, 40), (400, 1)], ids=str)
+@pytest.mark.parametrize("size", [(0, 0), (1, 1), (400, 1)], ids=str)
 def test_every_size_can_be_left(sample: Path, size: tuple[int, int]) -> None:
     with Tty(explorer(sample), size=(max(1, size[0]), max(1, size[1]))) as it:
         it.resize(*size)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,37 @@ def test_closed_descriptors_are_no_trouble(demo_root: Path, closed: tuple[int, .
     assert b"Traceback" not in ended.stderr
     if 1 not in closed:
         assert json.loads(ended.stdout)  # and nothing of stderr among it
+
+
+@pytest.mark.parametrize("stderr", ["full", "broken", "closed"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report"],
+        ["which", "x", "--data-root", "/nonexistent"],
+        ["plan", "no-such-thing"],
+        ["du", "/nonexistent"],
+    ],
+    ids=lambda it: it[0],
+)
+def test_complaints_that_cannot_be_written_change_no_answer(
+    demo_root: Path, arguments: list[str], stderr: str
+) -> None:
+    options = on(demo_root) if arguments[0] in ("report", "plan") else ()
+    well = tool(*arguments, *options)
+    assert well.stderr, "something to complain of"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("wb") as full:
+        changes: dict[str, dict[str, Any]] = {
+            "full": {"stderr": full},
+            "broken": {"stderr": writer},
+            "closed": {"stderr": None, "preexec_fn": partial(os.close, 2)},
+        }
+        ended = tool(*arguments, *options, **changes[stderr])
+    os.close(writer)
+    assert ended.returncode == well.returncode
+    assert ended.stdout[-40:] == well.stdout[-40:]  # how full the disk is may change
 
 
 def test_neither_home_nor_a_temporary_folder_is_needed(demo_root: Path) -> None:

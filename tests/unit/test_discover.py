@@ -297,6 +297,11 @@ def test_a_directory_that_an_engine_names_must_look_like_a_data_root(
             find(tmp_path, Path(os.fsdecode(named)), info=info)
 
 
+def test_what_an_engine_names_is_the_reason_where_there_is_nothing_else(tmp_path: Path) -> None:
+    with pytest.raises(NoDataRoot, match="calls / its data root, but Docker has nothing there"):
+        find(tmp_path, info=replace(engine(tmp_path), root=b"/"))
+
+
 def test_a_remapped_root_that_is_a_link_is_somebody_elses(tmp_path: Path) -> None:
     root = overlay2_root(tmp_path / "docker")
     other = overlay2_root(tmp_path / "other")
@@ -437,6 +442,22 @@ def test_a_running_rootless_engine_with_its_own_data_home(tmp_path: Path) -> Non
     dockerd(tmp_path, environ="HOME=/home/ann\0XDG_DATA_HOME=/data/ann\0")
     os.chown(tmp_path / "proc/77", 1000, 1000)
     assert paths(find(tmp_path)) == [root]
+
+
+@AS_ROOT
+def test_a_users_engine_stands_beside_this_machines_root_and_never_in_for_it(
+    tmp_path: Path,
+) -> None:
+    main = overlay2_root(tmp_path / "var/lib/docker")
+    theirs = overlay2_root(tmp_path / "srv/mallory")
+    roots = overlay2_root(tmp_path / "srv/roots")
+    os.chown(theirs, 4711, 4711)
+    for pid, path in ((5, "/srv/mallory"), (6, "/srv/roots")):
+        dockerd(tmp_path, f"--data-root={path}", pid=pid)
+        os.chown(tmp_path / "proc" / str(pid), 4711, 4711)
+    assert paths(find(tmp_path)) == [main, theirs]
+    os.chown(tmp_path / "proc/6", 0, 0)
+    assert paths(find(tmp_path)) == [roots, theirs]
 
 
 def test_nothing_at_all(tmp_path: Path) -> None:
