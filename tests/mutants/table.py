@@ -637,14 +637,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "foreseen: a link in the place of all volumes",
         "app/cleanup/volumes.py",
-        "    if os.path.islink(home):",
+        "    if looks.islink(home):",
         "    if not home:",
         (f"{_FORESEEN}::test_volumes_behind_a_link_stay_and_the_way_out_is_one",),
     ),
     Mutant(
         "foreseen: a link in the place of a volume or its data",
         "app/cleanup/volumes.py",
-        "        if os.path.islink(path):",
+        "        if looks.islink(path):",
         "        if not path:",
         ("tests/unit/test_plan_foreseen.py",),
     ),
@@ -658,7 +658,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "foreseen: a read-only filesystem",
         "app/cleanup/space.py",
-        "return bool(os.statvfs(path).f_flag & os.ST_RDONLY)",
+        "return bool(looks.statvfs(path).f_flag & os.ST_RDONLY)",
         "return False",
         (f"{_FORESEEN}::test_nothing_goes_from_a_filesystem_that_is_read_only",),
     ),
