@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.expected import same_root, seen
-from app.cleanup.in_use import look_elsewhere
+from app.cleanup.in_use import kernel_doubts, look_elsewhere
 from app.cleanup.makers import remove_first
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
@@ -136,6 +136,7 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         yield silent(world, "volumes"), "start the engine, then ask again"
     if world.unseen_mounts:
         yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
+    yield from kernel_doubts(world, volume.path)
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
     yield from _outside(world, volume.owner.id)

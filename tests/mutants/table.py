@@ -60,7 +60,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "proof: a removal has begun only where the link file is there",
         "app/cleanup/proof.py",
-        'return os.path.lexists(os.path.join(layer.path, b"link")) and not any(',
+        'return looks.lexists(os.path.join(layer.path, b"link")) and not any(',
         "return not any(",
         (_GUARDS,),
     ),
@@ -123,15 +123,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "standing: a directory is known by its device and inode",
         "app/stores/standing.py",
-        "return os.path.samestat(os.stat(path), about)",
+        "return os.path.samestat(looks.stat_of(path), about)",
         "return False",
         (_STANDING,),
     ),
     Mutant(
         "standing: a directory is known by its device too",
         "app/stores/standing.py",
-        "return os.path.samestat(os.stat(path), about)",
-        "return os.stat(path).st_ino == about.st_ino",
+        "return os.path.samestat(looks.stat_of(path), about)",
+        "return looks.stat_of(path).st_ino == about.st_ino",
         (_STANDING,),
     ),
     Mutant(
@@ -235,7 +235,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hints: a process called dockerd proves nothing",
         "app/stores/hints.py",
-        "return is_trusted(self.uid) or os.stat(path).st_uid == self.uid",
+        "return is_trusted(self.uid) or looks.stat_of(path).st_uid == self.uid",
         "return True",
         (_BELIEVED,),
     ),
@@ -298,7 +298,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "recognise: a remapped root is no link",
         "app/stores/recognise.py",
-        "return not os.path.islink(path) and is_data_root(path)",
+        "return not looks.islink(path) and is_data_root(path)",
         "return is_data_root(path)",
         ("tests/unit/test_discover.py",),
     ),
@@ -724,5 +724,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "return root.image_store is ImageStore.CONTAINERD",
         "return False",
         ("tests/unit/test_plan_logs.py",),
+    ),
+    Mutant(
+        "standing: names below a link or a mount may be another root's",
+        "app/stores/standing.py",
+        'if b"/" in name and (looks.islink(path) or path in points):',
+        "if False:",
+        (_STANDING,),
     ),
 )
