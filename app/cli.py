@@ -143,7 +143,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             parser = {"which": _which, "report": _report, "du": _du, "plan": _plan}[word]()
             rest = [*arguments[:index], *arguments[index + 1 :]]
             return parser.parse_args(rest, argparse.Namespace(command=word))
-        if "/" not in word and not os.path.lexists(word):
+        from app.host import looks  # noqa: PLC0415 - not for --help, as below
+
+        if "/" not in word and not looks.lexists(os.fsencode(word)):
             _explorer().error(f"there is no command and no directory '{word}'")
         break
     return _explorer().parse_args(arguments, argparse.Namespace(command=""))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from app import documents, report
 from app.cleanup.plan import Plan
 from app.cleanup.planner import make_plan, wish_for
+from app.host import looks
 from app.inventory import hot_rows, take_inventory, unreadable_paths
 from app.model import Problem, Role, Store, Usage
 from app.outline.figures import Figures
@@ -66,7 +67,12 @@ def _surveyed(options: argparse.Namespace) -> Survey:
 
 
 def _problems(found: Survey) -> list[Problem]:
-    return [*found.problems, *(problem for store in found.stores for problem in store.problems)]
+    return [*_of_host(found), *(problem for store in found.stores for problem in store.problems)]
+
+
+def _of_host(found: Survey) -> tuple[Problem, ...]:
+    """What was found out before any data root was read, and what does not answer by now."""
+    return tuple(dict.fromkeys((*found.problems, *looks.problems())))
 
 
 # --- which ----------------------------------------------------------------------------------------
@@ -87,7 +93,7 @@ def which(options: argparse.Namespace) -> int:
     else:
         report.which(Paper.on_stdout(options.ascii), answers)
     grave = [problem for problem in _problems(found) if problem.hides_owners]
-    report.complaints([*found.problems, *grave])
+    report.complaints([*_of_host(found), *grave])
     return max((status_of(answer, found) for answer in answers), default=NOTHING)
 
 
@@ -128,7 +134,7 @@ def print_report(options: argparse.Namespace) -> int:
     if options.json:
         print(
             documents.dump(
-                documents.report(found.stores, filesystems, inventory, found.problems, options.top)
+                documents.report(found.stores, filesystems, inventory, _of_host(found), options.top)
             )
         )
     else:
@@ -136,7 +142,7 @@ def print_report(options: argparse.Namespace) -> int:
         for here in filesystems:
             report.filesystem(paper, here)
         for store in found.stores:
-            report.root(paper, store, found.problems)
+            report.root(paper, store, _of_host(found))
         paper.line()
         report.layers(paper, inventory.layers[: options.top], order)
         paper.line()
@@ -236,7 +242,7 @@ def du(options: argparse.Namespace) -> int:
     status = ANSWERED
     for path in dict.fromkeys(map(os.fsencode, options.paths)):
         try:
-            os.lstat(path)
+            looks.lstat(path)
             figures = Figures()
             _measure([Unit(path)], fence, figures)
         except OSError as error:
@@ -253,6 +259,7 @@ def du(options: argparse.Namespace) -> int:
     elif rows:
         report.du(Paper.on_stdout(options.ascii), rows)
     entries = sum(usage.unreadable for usage in rows.values())
+    report.complaints(looks.problems())
     report.complain_unreadable(unreadable, entries)
     return FAILED if entries else status
 
@@ -273,11 +280,12 @@ def plan(options: argparse.Namespace) -> int:
         wishes = wish_for(asked, found)
         plans += ((asked, make_plan(wish, found)) for wish in wishes)
         if not wishes:
-            report.complain(lookup(asked, found.stores)[0].note)
-            status = NOTHING
+            answer = lookup(asked, found.stores)[0]
+            report.complain(answer.note)
+            status = max(status, NOTHING if answer.sure else FAILED)
     if options.json:
         print(documents.dump([documents.plan(asked, it) for asked, it in plans]))
     else:
         report.plans(Paper.on_stdout(options.ascii), plans)
-    report.complaints([*found.problems, *(it for it in _problems(found) if it.hides_owners)])
+    report.complaints([*_of_host(found), *(it for it in _problems(found) if it.hides_owners)])
     return status

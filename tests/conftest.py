@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from app.scan import kept, kept_file, mountinfo
+from app.host import mountinfo
+from app.scan import kept, kept_file
 from app.stores import machine
 from tests import own_namespaces
 

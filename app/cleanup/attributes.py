@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
+from app.host import looks
 from app.scan.descent import open_directory, open_path
 
 _MARKS = ("origin", "impure", "opaque", "redirect")
@@ -23,6 +24,7 @@ def maybe_shared(path: bytes) -> int:
     Only directories that were copied up have such marks, and only they lie in one another.
     """
     try:
+        looks.require(path, follow=False)
         descriptor = open_path(path)
     except OSError:
         return 0

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from app.host import looks
 from app.host.safe_open import open_file
 from app.scan.descent import open_directory, open_path
 
@@ -47,6 +48,7 @@ class Look:
 def look(diff: bytes, names: Sequence[bytes]) -> Look:
     """What the layer with this ``diff`` directory has at ``names``. Never raises."""
     try:
+        looks.require(diff, follow=False)
         descriptor = open_path(diff)
     except OSError:
         return Look(Seen.UNKNOWN)

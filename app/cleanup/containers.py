@@ -25,6 +25,7 @@ from app.cleanup.world import (
     refused,
     silent,
 )
+from app.host import looks
 from app.model import Container, Kind, Layer, Owner, Reference, Role, Volume
 
 #: States in which nothing of a container runs; any other word counts as alive.
@@ -222,7 +223,7 @@ def _frees(world: World, container: Container, volumes: tuple[Volume, ...], runn
     paths += [container.directory] if container.directory else []
     mount = world.path("image", world.store.root.driver or "overlay2", "layerdb", "mounts")
     entry = os.path.join(mount, container.owner.id.encode())
-    paths += [entry] if os.path.isdir(entry) else []
+    paths += [entry] if looks.isdir(entry) else []
     paths += [volume.path for volume in volumes]
     shared = sum(maybe_shared(contents(layer)) for layer in _own(world, container))
     total = world.frees(paths).without(Frees(shared))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from app.cleanup.plan import Expected, Seen
+from app.host import looks
 from app.host.identity import Identity, identify
 from app.model import Kind
 from app.stores.engine_shapes import (
@@ -173,9 +174,9 @@ def _named(thing: Expected) -> str:
 def same_root(one: bytes, other: bytes) -> bool:
     """Whether two paths are one data root."""
     try:
-        return os.path.samefile(one, other)
+        return looks.samefile(one, other)
     except OSError:
-        return os.path.realpath(one) == os.path.realpath(other)
+        return looks.realpath(one) == looks.realpath(other)
 
 
 # --- afterwards -----------------------------------------------------------------------------------

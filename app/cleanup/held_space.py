@@ -12,8 +12,12 @@ import stat
 from collections.abc import Iterator, Sequence
 
 from app.cleanup.plan import Frees
+from app.host import looks
 
 _BLOCK = 512
+#: The topmost directory stays with what is held in it, and grows while entries are renamed into it
+#: before they go (app/cleanup/capture.py): so many names of at most 64 bytes each, in bytes.
+_GROWTH = 16 * 1024
 _Key = tuple[int, int]
 
 
@@ -25,7 +29,7 @@ def held_open(proc: bytes, base: bytes, names: Sequence[bytes]) -> Frees:
     """
     found: dict[_Key, int] = {}
     try:
-        device = os.stat(base).st_dev
+        device = looks.stat_of(base).st_dev
         pids = [it for it in os.listdir(proc) if it.isdigit()]
     except OSError:
         return Frees()
@@ -37,7 +41,9 @@ def held_open(proc: bytes, base: bytes, names: Sequence[bytes]) -> Frees:
                 only = about.st_nlink == 1 or stat.S_ISDIR(about.st_mode)
                 if about.st_dev == device and only:
                     found[about.st_dev, about.st_ino] = about.st_blocks * _BLOCK
-    return Frees(sum(found.values()), len(found), least=bool(found))
+    if not found:
+        return Frees()
+    return Frees(sum(found.values()) + _GROWTH, len(found), least=True)
 
 
 def _links(process: bytes) -> Iterator[bytes]:
@@ -53,7 +59,7 @@ def _links(process: bytes) -> Iterator[bytes]:
 
 def _has_its_root_on(process: bytes, device: int) -> bool:
     try:
-        return os.stat(os.path.join(process, b"root")).st_dev == device
+        return looks.stat_of(os.path.join(process, b"root")).st_dev == device
     except OSError:
         return False
 
@@ -67,10 +73,10 @@ def _held(
         for top in tops:
             tail = os.path.join(top + b"/", *names)
             if (path + b"/").startswith(tail + b"/"):
-                yield os.stat(link)
+                yield looks.stat_of(link)
                 while path != tail:
                     path = os.path.dirname(path)
-                    yield os.lstat(base + path[len(top) :])
+                    yield looks.lstat(base + path[len(top) :])
                 return
     except OSError:
         return

@@ -30,6 +30,7 @@ from app.cleanup.world import (
     refused,
     silent,
 )
+from app.host import looks
 from app.model import Container, ImageInfo, Kind, Layer, Owner, Reference, Role
 from app.stores.files import Damage, Folder
 from app.text import size
@@ -250,7 +251,7 @@ class _Family:
             kind, _, digest = id_.partition(":")
             for part in ("content", "metadata"):
                 path = self.world.path("image", driver, "imagedb", part, kind, digest)
-                if os.path.lexists(path):
+                if looks.lexists(path):
                     yield path
 
     def records(self, going: Sequence[Layer]) -> tuple[Owner, ...]:

@@ -18,6 +18,7 @@ from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
 from app.cleanup.shell import truncate
 from app.cleanup.world import World, named, refused
+from app.host import looks
 from app.model import Container, DataRoot, ImageStore, Kind, Reference
 
 _ROTATED = re.compile(rb"\.[1-9][0-9]{0,5}(\.gz)?")
@@ -92,7 +93,8 @@ class _Logs:
         """Every file in the container's directory, and in that of the local logger."""
         for above in ((), (_LOCAL,)):
             try:
-                names = os.listdir(os.path.join(self.container.directory, *above))
+                place = os.path.join(self.container.directory, *above)
+                names = [name for name, _ in looks.names(place)]
             except OSError:
                 continue
             yield from ((*above, name) for name in sorted(names))

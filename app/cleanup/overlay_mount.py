@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.cleanup.world import World, contents
+from app.host import looks
 from app.model import Layer
 from app.stores.mounts import Mount, read_own
 
@@ -83,7 +84,7 @@ def _is_mounted_in(mount: Mount, layer: Layer) -> bool:
 
 def _is_same(path: bytes, other: bytes) -> bool:
     try:
-        return os.path.samefile(path, other)
+        return looks.samefile(path, other)
     except OSError:
         return False
 
@@ -100,13 +101,13 @@ def _may_be_upper(mount: Mount, layer: Layer) -> bool:
 def _engines_point(world: World, layer: Layer) -> bytes:
     """Where the engine mounts a container's snapshot (moby daemon/snapshotter/mount.go)."""
     it = layer.snapshot
-    return os.path.realpath(world.path("rootfs", it.snapshotter, it.key)) if it else b""
+    return looks.realpath(world.path("rootfs", it.snapshotter, it.key)) if it else b""
 
 
 def _leads_to(path: bytes, mount: Mount) -> bool:
     """Whether this path is the top of that overlay: each has a device number of its own."""
     try:
-        device = os.stat(path).st_dev
+        device = looks.stat_of(path).st_dev
     except OSError:
         return False
     return f"{os.major(device)}:{os.minor(device)}" == mount.device

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from app.cleanup.plan import Place
 from app.cleanup.reach import open_base, path_of
+from app.host import looks
 from app.host.identity import identity_of
 from app.scan.descent import open_fenced
 from app.stores.mounts import read_own
@@ -46,7 +47,7 @@ class Linked(Unreachable):
 
     def __init__(self, link: bytes) -> None:
         self.link = os.fsdecode(link)
-        self.target = os.fsdecode(os.path.realpath(link))
+        self.target = os.fsdecode(looks.realpath(link))
         super().__init__(
             f"lies behind a symbolic link, {self.link}, which leads to {self.target}: nothing is "
             "removed there without Docker"
@@ -153,7 +154,7 @@ def reach_in_root(root: bytes, names: Sequence[bytes]) -> Reached:
     Raises Unreachable, Gone, and Linked where a symbolic link leads there.
     """
     first = os.path.join(root, names[0]) if names else root
-    if len(names) > 1 and os.path.islink(first):
+    if len(names) > 1 and looks.islink(first):
         raise Linked(first)
     # A link that comes now is no way: nothing below is opened through one.
     return reach(first, names[1:]) if len(names) > 1 and _is_mounted(first) else reach(root, names)
@@ -174,8 +175,8 @@ def based(root: bytes, names: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
     disk of its own); then that is the base. Good for looking only: see :func:`reach_in_root`.
     """
     first = os.path.join(root, names[0]) if names else root
-    if len(names) > 1 and (os.path.islink(first) or _is_mounted(first)):
-        return os.path.realpath(first), names[1:]
+    if len(names) > 1 and (looks.islink(first) or _is_mounted(first)):
+        return looks.realpath(first), names[1:]
     return root, names
 
 

@@ -22,12 +22,13 @@ from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
 from app.cleanup.places import Unreachable, based, reach, seen_in_root
 from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.remainders import NAME, plan_remainder
+from app.cleanup.remainders import NAME, plan_remainder, refused_part
 from app.cleanup.snapshots import refused_blob, refused_snapshot
 from app.cleanup.space import is_read_only
 from app.cleanup.volumes import plan_inside, plan_volume
 from app.cleanup.wishes import wish_for
 from app.cleanup.world import World, listed, named, refused
+from app.host import looks
 from app.model import Kind, Layer, Role
 from app.stores.content import CONTENT
 from app.stores.engine import EngineError
@@ -168,9 +169,13 @@ def _plan_remainder(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan 
     match names:
         case (b"tmp", rest) if NAME.fullmatch(rest):
             return plan_remainder(wish, world, names)
+        case (b"tmp", rest, *_) if NAME.fullmatch(rest):
+            return refused_part(wish, world.path(*names[:2]))
         case (b"overlay2", name, rest) if NAME.fullmatch(rest):
             layer = world.store.layers.get(os.fsdecode(name))
             return plan_remainder(wish, world, names, layer) if layer else None
+        case (b"overlay2", _, rest, *_) if NAME.fullmatch(rest):
+            return refused_part(wish, world.path(*names[:3]))
     return None
 
 
@@ -180,7 +185,7 @@ def _plan_path(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan:
             return _plan_overlay2(wish, world, names[1:])
         case (b"volumes", name) | (b"volumes", name, b"_data"):
             known = {it.owner.id for it in world.store.volumes}
-            if os.fsdecode(name) in known or os.path.islink(world.path("volumes", name)):
+            if os.fsdecode(name) in known or looks.islink(world.path("volumes", name)):
                 return plan_volume(wish, world, os.fsdecode(name))
         case (b"volumes", name, *_):
             return plan_inside(wish, world, os.fsdecode(name))

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 from app.cleanup.in_use import held_in, mount_doubts, open_doubts
 from app.cleanup.world import Doubt, World
+from app.host import looks
+from app.host.hanging import far_points
 from app.model import Evidence, Layer
 from app.scan.descent import open_directory
 from app.stores.files import Damage, Folder
@@ -69,7 +71,7 @@ def _of_age(world: World, layer: Layer) -> Iterator[Doubt]:
         return
     for path in (layer.path, os.path.join(layer.path, b"diff")):
         try:
-            changed = os.lstat(path).st_mtime
+            changed = looks.lstat(path).st_mtime
         except FileNotFoundError:
             # A removal of it was interrupted; its directory has the newest time then.
             continue
@@ -86,7 +88,7 @@ def _removal_began(world: World, layer: Layer) -> bool:
     The ``link`` file is written after the link in ``l/`` is made, and a removal begins with that
     link (moby daemon/graphdriver/overlay2/overlay.go create, Remove).
     """
-    return os.path.lexists(os.path.join(layer.path, b"link")) and not any(world.links([layer.id]))
+    return looks.lexists(os.path.join(layer.path, b"link")) and not any(world.links([layer.id]))
 
 
 def _of_transactions(world: World) -> Iterator[Doubt]:
@@ -111,10 +113,9 @@ def _of_transactions(world: World) -> Iterator[Doubt]:
 def _newest(directory: bytes) -> float:
     newest = 0.0
     try:
-        newest = os.lstat(directory).st_mtime
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+        newest = looks.lstat(directory).st_mtime
+        for name, _ in looks.names(directory):
+            newest = max(newest, looks.lstat(os.path.join(directory, name)).st_mtime)
     except FileNotFoundError:
         # It ended this moment: what it wrote has its name by the next survey, not in this one.
         return float("inf")
@@ -127,7 +128,7 @@ def newest_below(path: bytes) -> float:
     By ctime as well: what is unpacked carries the times of its archive. Raises OSError, of these
     ENAMETOOLONG where directories lie deeper than a path can tell.
     """
-    status = os.lstat(path)
+    status = looks.lstat(path)
     newest = max(status.st_mtime, status.st_ctime)
     pending = [path] if stat.S_ISDIR(status.st_mode) else []
     while pending:
@@ -138,11 +139,14 @@ def newest_below(path: bytes) -> float:
 def _newest_in(directory: bytes, pending: list[bytes]) -> float:
     """The same of what is in one directory; the directories in it come to ``pending``."""
     newest = 0.0
+    looks.require(directory, follow=False)
     descriptor = open_directory(directory)
     try:
         with os.scandir(descriptor) as entries:
             for entry in entries:
-                about = entry.stat(follow_symlinks=False)
+                path = os.path.join(directory, os.fsencode(entry.name))
+                apart = path in far_points()
+                about = looks.lstat(path) if apart else entry.stat(follow_symlinks=False)
                 newest = max(newest, about.st_mtime, about.st_ctime)
                 if stat.S_ISDIR(about.st_mode):
                     pending.append(os.path.join(directory, os.fsencode(entry.name)))

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from app.cleanup.plan import Place
+from app.host import looks
 from app.host.identity import identity_of
 from app.scan.descent import open_directory, open_fenced, open_straight
 
@@ -49,6 +50,7 @@ def path_of(place: Place) -> bytes:
 
 def open_base(base: bytes) -> int:
     """A descriptor of the directory that a place begins at. Raises OSError, ValueError."""
+    looks.require(base, follow=False)
     if ROOT_OF_PROCESS.fullmatch(base):
         return open_directory(base + b"/.")
     return open_straight(base)

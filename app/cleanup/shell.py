@@ -10,6 +10,7 @@ import os
 import shlex
 from collections.abc import Mapping
 
+from app.host import looks
 from app.stores.engine import DEFAULT_SOCKET
 from app.stores.files import Damage, parse_object, read_file
 
@@ -116,7 +117,7 @@ def is_sealed(path: bytes) -> bool:
     while place != b"/":
         place = os.path.dirname(place)
         try:
-            status = os.lstat(place)
+            status = looks.lstat(place)
         except OSError:
             return False
         is_open = bool(status.st_mode & 0o022) and not status.st_mode & 0o1000

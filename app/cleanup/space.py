@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from app.cleanup.outcome import Space
+from app.host import looks
 
 
 def space_of(path: bytes) -> Space | None:
@@ -13,7 +14,7 @@ def space_of(path: bytes) -> Space | None:
     Source: statvfs(3). Free is what an ordinary process may take (``f_bavail``, ``f_favail``).
     """
     try:
-        found = os.statvfs(path)
+        found = looks.statvfs(path)
     except (OSError, ValueError):
         return None
     return Space(
@@ -27,6 +28,6 @@ def space_of(path: bytes) -> Space | None:
 def is_read_only(path: bytes) -> bool:
     """Whether nothing can be removed there: its mount or its filesystem is read-only."""
     try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+        return bool(looks.statvfs(path).f_flag & os.ST_RDONLY)
     except (OSError, ValueError):
         return False

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.expected import same_root, seen
-from app.cleanup.in_use import look_elsewhere
+from app.cleanup.in_use import kernel_doubts, look_elsewhere
 from app.cleanup.makers import remove_first
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
-from app.cleanup.shell import quoted
+from app.cleanup.shell import is_sealed, only_while, quoted, typed
 from app.cleanup.world import Doubt, World, listed, named, pinned, refused, silent
+from app.host import looks
 from app.model import Kind, Owner, Reference, Volume
 from app.stores.mounts import Mount, read_own
 
@@ -69,9 +70,20 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
 
 
 def _command(world: World, volume: Volume) -> str:
-    """By its name, if the daemon chose that itself: any other can be given again meanwhile."""
+    """By its name, which the daemon never chooses twice; one that somebody gave can be given again.
+
+    Then only while its directory is the same by inode and birth time, in nanoseconds.
+    """
     name = volume.owner.id
-    return world.docker("volume", "rm", name) if _CHOSEN.fullmatch(name) else ""
+    order = world.docker("volume", "rm", name)
+    if _CHOSEN.fullmatch(name):
+        return order
+    found = next((it.identity for it in seen([volume.path])), None)
+    if found is None or not found.born or not is_sealed(volume.path):
+        return ""
+    shown = typed("stat", "-c", "%i:%.9W", "--", volume.path)
+    seconds, rest = divmod(found.born, 1_000_000_000)
+    return only_while(shown, f"{found.inode}:{seconds}.{rest:09}", order)
 
 
 def expected_volume(volume: Volume, *, in_use: bool = False) -> Expected:
@@ -124,6 +136,7 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         yield silent(world, "volumes"), "start the engine, then ask again"
     if world.unseen_mounts:
         yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
+    yield from kernel_doubts(world, volume.path)
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
     yield from _outside(world, volume.owner.id)
@@ -170,15 +183,15 @@ def _outside(world: World, name: str) -> Iterator[Doubt]:
     root"; and through a link to another volume it would remove that one's data.
     """
     home = world.path("volumes")
-    if os.path.islink(home):
-        shown, there = quoted(home), quoted(os.path.realpath(home))
+    if looks.islink(home):
+        shown, there = quoted(home), quoted(looks.realpath(home))
         yield (
             f"{os.fsdecode(home)} is a symbolic link, and Docker removes no volume through one",
             f"stop Docker and put a mount in its place: rm {shown} && mkdir -m 701 {shown} && "
             f"mount --bind {there} {shown}; then ask again",
         )
     for path in (world.path("volumes", name), world.path("volumes", name, "_data")):
-        if os.path.islink(path):
+        if looks.islink(path):
             yield (
                 f"{os.fsdecode(path)} is a symbolic link, and Docker removes no volume through one",
                 f"remove the link alone (rm {quoted(path)}): what it leads to stays, and then "
@@ -200,7 +213,7 @@ def unknown_users(world: World) -> str:
         if container.directory:
             unread = not read_settings(container).known
         else:
-            unread = engines or os.path.lexists(directory)
+            unread = engines or looks.lexists(directory)
         if unread:
             return f"the settings of {named(container.owner)} could not be read"
     return ""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from app.cleanup.plan import Subject, Wish
+from app.host import looks
 from app.model import Container, ImageInfo, Kind, Layer, Store
 from app.stores.graphdriver import SHA256 as _SHA256
 from app.stores.lookup import lookup
@@ -30,14 +31,14 @@ def wish_for(asked: bytes, survey: Survey) -> tuple[Wish, ...]:
 
     A word without a slash may be a name although the working directory has a file called so.
     """
-    there, word = os.path.lexists(asked), b"/" not in asked
+    there, word = looks.lexists(asked), b"/" not in asked
     named = () if there and not word else _named(asked, survey)
     if not there and (named or word):
         return named
     place = locate(asked, survey.stores)
     if place is None:
         return named
-    if not os.path.lexists(place.path):
+    if not looks.lexists(place.path):
         # A path below merged is there only while it is mounted: its layer tells.
         answers = lookup(asked, survey.stores)
         if not any((it.layer or it.owners) and not it.gone for it in answers):

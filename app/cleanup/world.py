@@ -12,6 +12,7 @@ from app.cleanup import measure as measuring
 from app.cleanup.measure import Measure
 from app.cleanup.plan import Frees, Plan, Wish
 from app.cleanup.shell import docker, quoted
+from app.host import looks
 from app.host.holding import called, holds_below
 from app.host.namespaces import Listed, Tables, listed_mounts, read_tables
 from app.host.open_files import OpenFiles, read_open_files
@@ -260,7 +261,7 @@ class World:
         wanted = set(names)
         for token, name in self.store.tokens.items():
             path = os.path.join(self.path("overlay2", "l"), token.encode())
-            if name in wanted and os.path.islink(path):
+            if name in wanted and looks.islink(path):
                 yield path
 
     def known_as(self, layer: Layer) -> Iterator[bytes]:

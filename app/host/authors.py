@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import stat
 
+from app.host import looks
+
 #: Stands for users that cannot be told one by one: a group, or everybody.
 ANYBODY = -1
 
@@ -19,7 +21,7 @@ _ACL = "system.posix_acl_access"
 def authors_of(directory: bytes) -> frozenset[int]:
     """The users who may add, rename and remove what is in it; none where it is not there."""
     try:
-        about = os.stat(directory)
+        about = looks.stat_of(directory)
     except (OSError, ValueError):
         return frozenset()
     users = {about.st_uid}

@@ -10,6 +10,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from app.host import looks
+
 
 def holds_below(pid: int, directory: bytes, proc: bytes = b"/proc") -> bool | None:
     """Whether a process has some regular file below ``directory`` open.
@@ -17,7 +19,7 @@ def holds_below(pid: int, directory: bytes, proc: bytes = b"/proc") -> bool | No
     None where its descriptors cannot be seen.
     """
     place = os.path.join(proc, b"%d" % pid, b"fd")
-    inside = os.path.realpath(directory).rstrip(b"/") + b"/"
+    inside = looks.realpath(directory).rstrip(b"/") + b"/"
     try:
         names = os.listdir(place)
     except OSError:

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.host import looks
+
 _DELETED = b" (deleted)"
 _MOST_STATUS = 64 * 1024
 _LARGEST_LOCKS = 4 * 1024 * 1024
@@ -57,7 +59,7 @@ def lock_holders(path: bytes, proc: bytes = b"/proc") -> Iterator[int]:
     A process of which this pid namespace knows nothing is not among them.
     """
     try:
-        about = os.stat(path, follow_symlinks=False)
+        about = looks.lstat(path)
         with Path(os.fsdecode(proc), "locks").open("rb") as file:
             lines = file.read(_LARGEST_LOCKS).splitlines()
     except OSError:
@@ -82,7 +84,7 @@ def _has_open(process: bytes, about: os.stat_result) -> bool:
         return False
     for name in names:
         try:
-            if os.path.samestat(os.stat(os.path.join(process, b"fd", name)), about):
+            if os.path.samestat(looks.stat_of(os.path.join(process, b"fd", name)), about):
                 return True
         except OSError:
             continue

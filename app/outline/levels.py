@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from app.host import looks
 from app.host.identity import Identity, identity_of
 from app.model import Usage
 from app.outline.order import Column, Order
@@ -289,6 +290,7 @@ def _take(level: Level, prefix: bytes, listing: Listing, finder: _Finder, place:
 def _identity(path: bytes) -> bytes:
     """What a directory is now, packed; empty where it cannot be opened."""
     try:
+        looks.require(path, follow=False)
         descriptor = open_path(path)
     except OSError:
         return b""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
+from app.host import looks
 from app.model import Kind, Layer, Role, Store, Usage, within
 from app.scan.walk import Unit
 from app.stores.content import BLOBS, CONTENT
@@ -144,8 +145,9 @@ def _turn(unit: Unit, layers: dict[bytes, Layer]) -> int:
 
 def _directories(path: bytes) -> Iterator[bytes]:
     try:
-        with os.scandir(path) as entries:
-            yield from sorted(it.path for it in entries if it.is_dir(follow_symlinks=False))
+        for name, kind in sorted(looks.names(path)):
+            if kind == "d":
+                yield os.path.join(path, name)
     except OSError:
         # The shallow unit of the same directory counts and names what cannot be read.
         return

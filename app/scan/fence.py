@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from app.scan import mountinfo
+from app.host import looks, mountinfo
 
 #: The inode number of every btrfs subvolume's root (BTRFS_FIRST_FREE_OBJECTID, btrfs_tree.h).
 _SUBVOLUME_ROOT = 256
@@ -34,7 +34,7 @@ class Fence:
 
     def below(self, path: bytes) -> Points:
         """The mount points below ``path``, by name, however many symbolic links lead there."""
-        real = os.path.realpath(path)
+        real = looks.realpath(path)
         found = Points()
         for point in sorted(self.points):
             if point != real and mountinfo.is_at_or_below(point, real):
@@ -50,7 +50,7 @@ class Fence:
         return self._mount_of(path) in self.numbered
 
     def _mount_of(self, path: bytes) -> bytes:
-        place = os.path.realpath(path)
+        place = looks.realpath(path)
         while place not in self.points and place != os.path.dirname(place):
             place = os.path.dirname(place)
         return place

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from app.host import looks, mountinfo
 from app.model import Headroom
-from app.scan import mountinfo
 
 #: From this percentage on a file system gets a word, the higher one first.
 _WORDS = ((90, "LOW"), (80, "FILLING"))
@@ -17,8 +17,8 @@ def headroom(path: bytes) -> Headroom:
     ``device`` is what the file system was mounted from, without a leading ``/dev/``. Without
     /proc the mount is ``path`` itself and its type and device are empty.
     """
-    figures = os.statvfs(path)
-    mount = mountinfo.mount_of(os.path.realpath(path), mountinfo.read())
+    figures = looks.statvfs(path)
+    mount = mountinfo.mount_of(looks.realpath(path), mountinfo.read())
     limited = figures.f_files > 0
     return Headroom(
         mount=mount.point if mount else path,

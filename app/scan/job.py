@@ -7,16 +7,22 @@ The walk runs at the lowest priority: in threads of the native core, or in worke
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from time import monotonic
 from types import TracebackType
 from typing import Protocol
 
+from app.host.hanging import Far, far
 from app.scan.core import ScanError, native_library
 from app.scan.ledger import ScanNews
+from app.scan.patient import PatientJob, together
 from app.scan.portable import PortableJob
 from app.scan.tree import UnitResult
 from app.scan.walk import Fence, Unit
 
 __all__ = ["ScanError", "ScanJob", "ScanNews", "run"]
+
+
+_TURN = 0.05  # seconds that each of several jobs is waited for
 
 
 class _Job(Protocol):
@@ -38,27 +44,38 @@ class ScanJob:
     """
 
     def __init__(self, units: Sequence[Unit], fence: Fence, inodes_first: bool = False) -> None:
-        self._job = _job(units, fence, inodes_first)
+        self._jobs = _jobs(units, fence, inodes_first)
 
     def start(self) -> None:
         """Start the walk. That it cannot be started is told by the news (``failed``)."""
-        self._job.start()
+        for job in self._jobs:
+            job.start()
 
     def poll(self) -> ScanNews:
         """What is new. Never blocks, and costs next to nothing."""
-        return self._job.poll()
+        return together([job.poll() for job in self._jobs])
 
     def wait(self, seconds: float) -> ScanNews:
         """As ``poll``, but wait for something new first, at most so many seconds."""
-        return self._job.wait(seconds)
+        first, *others = self._jobs
+        if not others:
+            return first.wait(seconds)
+        # In turns, until one of them has something.
+        end, share = monotonic() + seconds, min(seconds, _TURN)
+        while True:
+            news = together([first.wait(share), *(job.wait(share) for job in others)])
+            if news.done or news.finished or news.counted or monotonic() >= end:
+                return news
 
     def cancel(self) -> None:
         """Stop the walk, keep what was found; ``poll`` hands it out. Does not block."""
-        self._job.cancel()
+        for job in self._jobs:
+            job.cancel()
 
     def close(self) -> None:
         """End the walk, whatever it does; what was not polled is lost. Half a second at most."""
-        self._job.close()
+        for job in self._jobs:
+            job.close()
 
     def __enter__(self) -> ScanJob:
         self.start()
@@ -92,6 +109,20 @@ def run(units: Sequence[Unit], fence: Fence) -> Iterator[UnitResult]:
     yield from waiting.values()
     if news.failed:
         raise ScanError(news.failed)
+
+
+def _jobs(units: Sequence[Unit], fence: Fence, inodes_first: bool) -> list[_Job]:
+    """One job for all that is believed to answer, one for each filesystem that may hang."""
+    apart: dict[bytes, tuple[Far, list[Unit]]] = {}
+    believed = []
+    for unit in units:
+        where = far(unit.path, follow=False)
+        if where is None:
+            believed.append(unit)
+        else:
+            apart.setdefault(where.mount, (where, []))[1].append(unit)
+    patient = [PatientJob(where, some, fence, inodes_first) for where, some in apart.values()]
+    return [*([_job(believed, fence, inodes_first)] if believed or not patient else []), *patient]
 
 
 def _job(units: Sequence[Unit], fence: Fence, inodes_first: bool) -> _Job:

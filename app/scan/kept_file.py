@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from app import __version__
+from app.host import mountinfo
 from app.host.safe_open import open_file
-from app.scan import mountinfo
 from app.scan.links import LinkSums
 from app.scan.marks import Mark, Stamp, device
 from app.scan.tree import DirTree, UnitResult

@@ -8,6 +8,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from app.host import looks
 from app.host.identity import identify
 from app.scan.descent import open_path
 from app.scan.fence import Fence, Points, is_foreign
@@ -90,11 +91,12 @@ def list_directory(
 
     ``look`` is called with what is listed of a large one so far, after 20,000 entries and each time
     there are eight times as many; it must not keep the listing, which goes on to grow.
-    Raises OSError when the directory cannot be opened, or not be read to its end. Entries that
-    vanish meanwhile are left out. Symbolic links are not followed, at ``path`` neither.
+    Raises OSError when the directory does not answer, cannot be opened, or not be read to its end.
+    Entries that vanish meanwhile are left out. No symbolic link is followed, at ``path`` neither.
     """
     listing, due = Listing(), FIRST_LOOK
     points, subvolumes = fence.below(path), fence.has_subvolumes(path)
+    looks.require(path, follow=False)
     descriptor = open_path(path)
     try:
         here = _Directory(descriptor, os.fstat(descriptor).st_dev, points, subvolumes)

@@ -18,6 +18,7 @@ import stat
 from collections.abc import Iterable
 from itertools import islice
 
+from app.host.hanging import far
 from app.scan.descent import open_path
 from app.scan.fence import Fence
 
@@ -59,7 +60,8 @@ def marks_of(paths: Iterable[bytes], fence: Fence) -> dict[bytes, Mark]:
     with_mounts = _at_or_above(fence)
     marks = {}
     for path in paths:
-        found = None if os.path.realpath(path) in with_mounts else mark(path)
+        # What may hang is always walked, by a process that can be given up.
+        found = None if far(path) or os.path.realpath(path) in with_mounts else mark(path)
         if found:
             marks[path] = found
     return marks

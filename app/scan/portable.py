@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from time import monotonic
 
+from app.host.looks import runs
 from app.scan import wire
 from app.scan.ledger import Ledger, ScanNews
 from app.scan.process import start_worker
@@ -83,6 +84,17 @@ class PortableJob:
         for thread in self._threads:
             thread.join(max(0.0, limit - monotonic()))
         for pid in self._workers:
+            self._ledger.leave(pid)
+
+    def is_working(self) -> bool:
+        """Whether a worker is at work this moment, or waits for the processor only."""
+        return any(runs(pid) for pid in self._workers)
+
+    def give_up(self) -> None:
+        """End the workers, whatever they do, without waiting for any; what they found is kept."""
+        self._let_go()
+        for pid, worker in self._workers.items():
+            worker.kill()
             self._ledger.leave(pid)
 
     def _give_up_late(self, seconds: float) -> None:

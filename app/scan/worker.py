@@ -12,6 +12,7 @@ import sys
 from time import monotonic
 from typing import IO
 
+from app.host import looks
 from app.scan import wire
 from app.scan.counting import count_unit
 from app.scan.meter import Progress
@@ -25,6 +26,7 @@ _NICEST = 19
 def main(leash: int, tickets: int) -> None:
     """Read the task from standard input, write messages to standard output. Ends the process."""
     os.nice(_NICEST)
+    looks.directly()
     out = sys.stdout.buffer
     try:
         task = wire.receive(sys.stdin.buffer)
@@ -46,6 +48,8 @@ def _walk_all(task: wire.Task, out: IO[bytes], leash: int, tickets: int) -> None
         if ticket is None:
             return
         unit, report = task.unit(ticket), _Reporter(ticket, out, held).report
+        # What comes next may hang at its first step: the parent is to know where.
+        wire.send(out, wire.Running(ticket, Progress(current=unit.path)))
         if ticket < task.counted_first:
             wire.send(out, wire.Counted(ticket, count_unit(unit, task.fence, report)))
         else:

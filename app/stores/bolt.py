@@ -18,7 +18,9 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.host.safe_open import NotAFile, open_file
+from app.host import looks
+from app.host.looks import Looker
+from app.host.safe_open import NotAFile
 
 LIMIT = 512 << 20
 
@@ -45,12 +47,29 @@ _PATIENCE = 5.0  # seconds
 _PAUSE = 0.005  # seconds, longer with each attempt
 
 
+_CHUNK = 16 << 20  # bytes that are read at a time
+
+
 class BoltError(Exception):
     """A database that cannot be read, or not be trusted; one sentence for people."""
 
 
 class _DamagedError(Exception):
     """What is wrong with one copy, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An open database, and who has it open."""
+
+    looker: Looker
+    descriptor: int
+
+    def status(self) -> os.stat_result:
+        return self.looker.fstatus(self.descriptor)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self.looker.read(self.descriptor, size, offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +163,13 @@ def read(path: bytes, limit: int = LIMIT) -> Bucket:
     damaged, or rewritten faster than it can be copied. Bounded in time and memory by the size.
     """
     name = os.fsdecode(path)
+    looker, place = looks.at(path)
     try:
-        file = open_file(path, follow=True)
+        file = _File(looker, looker.open_regular(place, follow=True))
     except NotAFile as error:
         raise _no_database(name) from error
     except FileNotFoundError:
-        if os.path.islink(path):
+        if looks.islink(path):
             raise BoltError(f"{name} is a symbolic link to nowhere; restore its target.") from None
         raise
     except OSError as error:
@@ -161,7 +181,7 @@ def read(path: bytes, limit: int = LIMIT) -> Bucket:
     except MemoryError as error:
         raise BoltError(f"{name} does not fit into memory; let the engine prune it.") from error
     finally:
-        os.close(file)
+        looker.close(file.descriptor)
 
 
 def _no_database(name: str) -> BoltError:
@@ -174,7 +194,7 @@ def _no_access(name: str, error: OSError) -> BoltError:
     return BoltError(f"{name} cannot be read ({error.strerror}); check the disk it is on.")
 
 
-def _read_stable(file: int, name: str, limit: int) -> Bucket:
+def _read_stable(file: _File, name: str, limit: int) -> Bucket:
     """Copy and check until one copy is whole; a damaged copy that stays the same is the end."""
     deadline = time.monotonic() + _PATIENCE
     why, last = "", None
@@ -195,8 +215,8 @@ def _read_stable(file: int, name: str, limit: int) -> Bucket:
     )
 
 
-def _check_file(file: int, name: str, limit: int) -> None:
-    size = os.fstat(file).st_size
+def _check_file(file: _File, name: str, limit: int) -> None:
+    size = file.status().st_size
     if size > limit:
         raise BoltError(
             f"{name} has {size} bytes, more than the {limit} that are read into memory; "
@@ -204,9 +224,9 @@ def _check_file(file: int, name: str, limit: int) -> None:
         )
 
 
-def _change_mark(file: int) -> tuple[int, int, _Meta | None]:
+def _change_mark(file: _File) -> tuple[int, int, _Meta | None]:
     """Differs whenever a writer did anything since the mark before."""
-    about = os.fstat(file)
+    about = file.status()
     try:
         meta = _newest_meta(file)
     except _DamagedError:
@@ -214,7 +234,7 @@ def _change_mark(file: int) -> tuple[int, int, _Meta | None]:
     return about.st_size, about.st_mtime_ns, meta
 
 
-def _read_once(file: int) -> Bucket:
+def _read_once(file: _File) -> Bucket:
     before = _newest_meta(file)
     copy = _Copy(_read_all(file, before.high_water * before.page_size), before)
     if _newest_meta(file) != before:
@@ -224,15 +244,15 @@ def _read_once(file: int) -> Bucket:
     return Bucket(copy, root)
 
 
-def _read_all(file: int, used: int) -> bytes:
+def _read_all(file: _File, used: int) -> bytes:
     """The file as far as it is ``used``; bbolt makes it longer than it needs, sparse at the end.
 
     What a writer appends meanwhile belongs to later pages.
     """
-    size = min(os.fstat(file).st_size, used)
+    size = min(file.status().st_size, used)
     parts, done = [], 0
     while done < size:
-        part = os.pread(file, size - done, done)
+        part = file.read(min(size - done, _CHUNK), done)
         if not part:
             break
         parts.append(part)
@@ -243,7 +263,7 @@ def _read_all(file: int, used: int) -> bytes:
 # --- the two meta pages ---------------------------------------------------------------------------
 
 
-def _newest_meta(file: int) -> _Meta:
+def _newest_meta(file: _File) -> _Meta:
     """The valid meta page with the highest transaction id (bbolt db.go meta)."""
     first = _meta_at(file, 0)
     places = (first.page_size,) if first else _PAGE_SIZES
@@ -255,9 +275,9 @@ def _newest_meta(file: int) -> _Meta:
     return max(metas, key=lambda meta: meta.transaction)
 
 
-def _meta_at(file: int, place: int) -> _Meta | None:
+def _meta_at(file: _File, place: int) -> _Meta | None:
     body_at, sum_at = _PAGE.size, _PAGE.size + _META_BODY.size
-    raw = os.pread(file, sum_at + _CHECKSUM.size, place)
+    raw = file.read(sum_at + _CHECKSUM.size, place)
     if len(raw) < sum_at + _CHECKSUM.size:
         return None
     _id, kind, _count, _overflow = _PAGE.unpack_from(raw)

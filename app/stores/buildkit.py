@@ -24,6 +24,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from app.host import looks
 from app.model import Problem
 from app.stores import bolt
 from app.stores.bolt import BoltError, Bucket
@@ -132,7 +133,7 @@ def read_worker(root: bytes, snapshotter: str, keys: Collection[str]) -> Buildki
     snapshots = {key: _Snapshot() for key in keys}
     records = tuple(_record(id_, entries, snapshots) for id_ in entries)
     problems = list(database.problems())
-    if database.absent and os.path.isdir(folder):
+    if database.absent and looks.isdir(folder):
         words = f"{database.path} is missing: build-cache records have no names; restore it."
         problems.append(Problem(database.path, words, hides_owners=True))
     return BuildkitReading(records, tuple(problems), source=database.path)

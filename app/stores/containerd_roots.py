@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 
+from app.host import looks
 from app.model import DataRoot, ImageStore, Problem
 from app.stores.containerd_meta import DATABASE, read_meta
 from app.stores.engine_shapes import EngineInfo
@@ -81,12 +82,12 @@ def _told(it: Containerd) -> str:
 
 def _is_own(containerd: bytes) -> bool:
     """Whether a dockerd runs it for itself."""
-    return os.path.realpath(containerd).endswith(b"/" + OWN)
+    return looks.realpath(containerd).endswith(b"/" + OWN)
 
 
 def is_containerd_root(path: bytes) -> bool:
     """Whether this directory is containerd's: it has its database, or a snapshotter's."""
-    return bool(snapshotters(path)) or os.path.isfile(os.path.join(path, DATABASE))
+    return bool(snapshotters(path)) or looks.isfile(os.path.join(path, DATABASE))
 
 
 def has_snapshots(path: bytes) -> bool:
@@ -119,7 +120,7 @@ def containerd_of(root: DataRoot, engine: EngineInfo | None, host: Host) -> Choi
     """
     found: dict[bytes, Containerd] = {}
     for it in _candidates(root, engine, host):
-        real = os.path.realpath(it.root)
+        real = looks.realpath(it.root)
         if _serves(real, root):
             found.setdefault(real, replace(it, root=real))
     several = tuple(found.values())
@@ -174,8 +175,8 @@ def _candidates(root: DataRoot, engine: EngineInfo | None, host: Host) -> Iterat
         yield from (it for it in named if _may_use(root.path, it.root))
         yield from own
         return
-    running = {os.path.realpath(it.root) for it in said}
-    yield from (it for it in own if os.path.realpath(it.root) in running)
+    running = {looks.realpath(it.root) for it in said}
+    yield from (it for it in own if looks.realpath(it.root) in running)
     yield from (it for it in said if _may_use(root.path, it.root))
     yield from own
     yield from (it for it in usual if _may_use(root.path, it.root))
@@ -195,7 +196,7 @@ def _listening(said: Iterable[Containerd], address: bytes) -> list[Containerd]:
 
 
 def _same_socket(one: bytes, other: bytes) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+    return looks.realpath(one) == looks.realpath(other)
 
 
 def _may_use(root: bytes, containerd: bytes) -> bool:
@@ -207,8 +208,8 @@ def _may_use(root: bytes, containerd: bytes) -> bool:
     if _is_own(containerd):
         return False
     try:
-        home = os.stat(os.path.dirname(root) if is_remapped(root) else root)
-        return home.st_uid == os.stat(containerd).st_uid
+        home = looks.stat_of(os.path.dirname(root) if is_remapped(root) else root)
+        return home.st_uid == looks.stat_of(containerd).st_uid
     except OSError:
         return False
 
@@ -258,7 +259,7 @@ def _running(host: Host, process: Process) -> Containerd | None:
 def _configured(host: Host, config: bytes, found_by: str) -> Containerd:
     """``root`` and ``[grpc] address`` of a config.toml, as far as they are plain strings."""
     try:
-        text = read_file(os.path.realpath(host.at(config)), _LARGEST_CONFIG)
+        text = read_file(looks.realpath(host.at(config)), _LARGEST_CONFIG)
     except (FileNotFoundError, Damage):
         return Containerd(b"", DEFAULT_ADDRESS, found_by)
     table, root, address = b"", b"", DEFAULT_ADDRESS
@@ -279,5 +280,5 @@ def hints(host: Host) -> list[Hint]:
     found: dict[bytes, Hint] = {}
     for it in (*_said(host), _default(host)):
         if has_snapshots(it.root):
-            found.setdefault(os.path.realpath(it.root), Hint(it.root, it.found_by))
+            found.setdefault(looks.realpath(it.root), Hint(it.root, it.found_by))
     return list(found.values())

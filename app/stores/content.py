@@ -101,7 +101,7 @@ def _usages(folder: Folder) -> dict[str, Usage]:
         if kind is not Entry.OTHER or not _HEX.fullmatch(name):
             continue
         try:
-            status = os.lstat(name, dir_fd=folder.descriptor)
+            status = folder.status(name)
         except OSError:
             continue  # collected meanwhile
         if stat.S_ISREG(status.st_mode):

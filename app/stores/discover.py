@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from app.host import looks
 from app.model import DataRoot, ImageStore, Problem
 from app.stores.containerd_roots import DEFAULT_ROOT as CONTAINERD_ROOT
 from app.stores.containerd_roots import (
@@ -33,6 +34,7 @@ from app.stores.recognise import (
     NoPermission,
     NotADataRoot,
     RootError,
+    Unanswered,
     classify,
     is_data_root,
     is_remapped,
@@ -85,7 +87,13 @@ def discover(
     found = _Found(engine, host, dockerds(host))
     if data_roots:
         for path in data_roots:
-            found.add(Hint(path, NAMED), named=True)
+            try:
+                found.add(Hint(path, NAMED), named=True)
+            except Unanswered as error:
+                # Told with the mounts that do not answer (survey); the others go on.
+                found.failures.append(error)
+        if not found.roots:
+            raise found.failures[0]
         return found.result()
     _find_main(found, engine, host)
     homes, problems = rootless(host)
@@ -107,7 +115,7 @@ def _find_main(found: _Found, engine: EngineInfo | None, host: Host) -> None:
         if found.try_each(hints):
             return
     default = Hint(host.at(DEFAULT_ROOT), "the default place")
-    if os.path.lexists(default.path):
+    if looks.lexists(default.path):
         found.try_each([default])
 
 
@@ -134,12 +142,12 @@ class _Found:
                 self.problems.append(Problem(os.fsdecode(hint.path), sentence))
             else:
                 added = True
-                self._add_around(os.path.realpath(hint.path))
+                self._add_around(looks.realpath(hint.path))
         return added
 
     def add(self, hint: Hint, *, named: bool = False) -> None:
         """A root and the remapped ones below it. Raises RootError."""
-        path = os.path.realpath(hint.path)
+        path = looks.realpath(hint.path)
         if is_containerd_root(path) and not is_data_root(path):
             path = self._user_of(path, named=named) or path
         nested = nested_roots(path)
@@ -191,9 +199,12 @@ class _Found:
 
     def nothing(self) -> RootError:
         """Why there is no root at all: the refusal, where there was one, is worth most."""
-        for failure in self.failures:
-            if isinstance(failure, NoPermission):
-                return failure
+        for kind in (NoPermission, Unanswered):
+            for failure in self.failures:
+                if isinstance(failure, kind):
+                    return failure
+        if self.engine and self.failures:
+            return NoDataRoot(f"No Docker data root found on this host: {self.failures[0]}")
         return NoDataRoot(
             "No Docker data root found on this host: name one with --data-root DIR, or try "
             "whodiff --demo."
@@ -271,7 +282,7 @@ class _Found:
 
 def _is_same(one: bytes, other: bytes) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return looks.samefile(one, other)
     except OSError:
         return False
 
@@ -284,7 +295,7 @@ def _served(path: bytes, engine: EngineInfo | None) -> DataRoot | None:
     """
     require_directory(path)
     try:
-        if not (engine and engine.root.startswith(b"/") and os.path.samefile(path, engine.root)):
+        if not (engine and engine.root.startswith(b"/") and looks.samefile(path, engine.root)):
             return None
     except OSError:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from app.host import looks
 from app.model import DataRoot, ImageStore, Problem
 from app.stores.buildkit import BuildkitReading, read_buildkit, read_worker
 from app.stores.containerd import ContainerdReading, read_containerd
@@ -84,7 +85,7 @@ def driver_directory(root: bytes) -> bytes:
 
 def has_overlay2(root: bytes) -> bool:
     """Whether this data root holds overlay2 layers, active or left behind."""
-    return os.path.isdir(driver_directory(root))
+    return looks.isdir(driver_directory(root))
 
 
 def read_disk(root: DataRoot) -> DiskReading:
@@ -162,7 +163,7 @@ def _uncovered(graph: LayerGraph, driver: bytes) -> tuple[LayerGraph, tuple[Prob
 
     Docker mounts a layer at ``merged`` in it, and nothing at the directory itself or at ``l``.
     """
-    real = os.path.realpath(driver)
+    real = looks.realpath(driver)
     points = {it.point for it in read_own() if os.path.dirname(it.point) == real}
     if not points:
         return graph, ()
@@ -251,10 +252,9 @@ def _newest(transactions: Iterable[bytes]) -> float:
     newest = 0.0
     for transaction in transactions:
         try:
-            newest = max(newest, os.lstat(transaction).st_mtime)
-            with os.scandir(transaction) as entries:
-                for entry in entries:
-                    newest = max(newest, entry.stat(follow_symlinks=False).st_mtime)
+            newest = max(newest, looks.lstat(transaction).st_mtime)
+            for name, _ in looks.names(transaction):
+                newest = max(newest, looks.lstat(os.path.join(transaction, name)).st_mtime)
         except OSError:
             # It ended this moment, and what it wrote has its names by now.
             continue

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
+from app.host import looks
 from app.model import ImageStore, Kind, Problem
 from app.stores.engine_shapes import (
     PATH_DRIVERS,
@@ -82,7 +83,9 @@ def engine_url(host: str | None, environ: Mapping[str, str]) -> str:
         return f"unix://{url}" if url.startswith("/") else url
     rootless = os.path.join(environ.get("XDG_RUNTIME_DIR", ""), "docker.sock")
     only_rootless = (
-        os.path.isabs(rootless) and not os.path.exists(DEFAULT_SOCKET) and os.path.exists(rootless)
+        os.path.isabs(rootless)
+        and not os.path.exists(DEFAULT_SOCKET)
+        and looks.exists(os.fsencode(rootless))
     )
     return f"unix://{rootless if only_rootless else DEFAULT_SOCKET}"
 

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from app.host import looks
 from app.stores.engine_shapes import (
     EngineInfo,
     ShapeError,
@@ -158,6 +159,15 @@ def open_talk(url: str, timeout: float, overall: float, *, once: bool = False) -
     All of it, and what is asked then, is one connection; see :class:`Talk` for ``once``.
     """
     path = _socket_path(url)
+    try:
+        looks.stat_of(os.fsencode(path))
+    except looks.Hangs as error:
+        raise EngineError(
+            f"The engine's socket {url} cannot be reached: {error.strerror}; {DISK_ALONE}"
+        ) from error
+    except OSError:
+        # Connecting to it says best what is wrong.
+        pass
     # Late: the SDK takes longer to load than the names take to appear.
     from app.stores.engine_line import Bounds, open_line, speak  # noqa: PLC0415
 
@@ -167,11 +177,9 @@ def open_talk(url: str, timeout: float, overall: float, *, once: bool = False) -
         try:
             return closing(open_line(path, version, bounds))
         except Exception as error:
-            # The SDK reads the user's client configuration and stumbles over an odd one.
             raise EngineError(
                 f"The Docker client library does not start ({type(error).__name__}: "
-                f"{shortened(error)}): look at config.json in ~/.docker; "
-                f"{DISK_ALONE}"
+                f"{shortened(error)}): install it anew; {DISK_ALONE}"
             ) from error
 
     try:

@@ -19,7 +19,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
 
-from app.host.safe_open import NotAFile, open_file
+from app.host import looks
+from app.host.hanging import far_points
+from app.host.looks import DIRECT, Looker
+from app.host.safe_open import NotAFile
 from app.model import Problem
 
 #: More entries than this in one directory of a store are not read (a real host has thousands).
@@ -29,7 +32,6 @@ MOST_PROBLEMS = 50
 
 _CHUNK = 64 * 1024
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _KINDS = (
     (stat.S_ISDIR, "a directory"),
     (stat.S_ISLNK, "a symbolic link"),
@@ -50,6 +52,9 @@ class Entry(Enum):
     OTHER = "other"
 
 
+_ENTRIES = {"d": Entry.DIRECTORY, "l": Entry.LINK, "-": Entry.OTHER}
+
+
 class Refused(Damage):
     """The kernel does not let it be read (permission, input/output error): it may be quite well."""
 
@@ -58,22 +63,33 @@ class Refused(Damage):
 class Folder:
     """An open directory of a store. Use it in a ``with`` statement; leaving it closes it.
 
+    ``looker`` is who has it open: what lies on a filesystem that may hang is read by somebody else
+    (:mod:`app.host.looks`). ``apart`` are the names in it at which such a filesystem is mounted.
     Every method raises FileNotFoundError for what is not there, and :class:`Damage` for what is
     there and cannot be used.
     """
 
     path: bytes
     descriptor: int
+    looker: Looker = DIRECT
+    apart: frozenset[str] = frozenset()
 
     @classmethod
     def open(cls, path: bytes) -> Folder:
         """The directory at ``path``; symbolic links on the way are followed, as the engine does."""
-        return cls(path, _open_directory(path, None, 0))
+        looker, place = looks.at(path)
+        return cls(path, _open_directory(looker, place, None, follow=True), looker, _apart(path))
 
     def folder(self, name: str) -> Folder:
         """The directory ``name`` in this one; a symbolic link is damage."""
-        path = os.path.join(self.path, os.fsencode(name))
-        return Folder(path, _open_directory(name, self.descriptor, os.O_NOFOLLOW))
+        path = self._path(name)
+        if name in self.apart:
+            looker, place = looks.at(path, follow=False)
+            descriptor = _open_directory(looker, place, None)
+        else:
+            looker = self.looker
+            descriptor = _open_directory(looker, name, self.descriptor)
+        return Folder(path, descriptor, looker, _apart(path) if far_points() else frozenset())
 
     def __enter__(self) -> Folder:
         return self
@@ -84,36 +100,53 @@ class Folder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self.descriptor)
+        self.looker.close(self.descriptor)
 
     def has(self, name: str) -> bool:
         """Whether there is an entry of this name now, of whatever kind."""
         try:
-            os.lstat(name, dir_fd=self.descriptor)
+            self.status(name)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return False
         except OSError:
             return True
         return True
 
+    def status(self, name: str = "") -> os.stat_result:
+        """lstat(2) of an entry, or of the directory itself. Raises OSError."""
+        if not name:
+            return self.looker.fstatus(self.descriptor)
+        if name in self.apart:
+            return looks.lstat(self._path(name))
+        return self.looker.status(name, self.descriptor)
+
+    def link(self, name: str) -> str:
+        """Where the symbolic link ``name`` leads. Raises OSError."""
+        return os.fsdecode(self.looker.link(name, self.descriptor))
+
     def entries(self, most: int = MOST_ENTRIES) -> Iterator[tuple[str, Entry]]:
         """Every entry's name and kind, unsorted; :class:`Damage` on the way after ``most``."""
         try:
-            with os.scandir(self.descriptor) as found:
-                for count, entry in enumerate(found):
-                    if count >= most:
-                        raise Damage(f"holds more than {most:,} entries")
-                    yield entry.name, _entry(entry)
+            found = self.looker.entries(self.descriptor, most + 1)
         except OSError as error:
             raise Refused(_refusal(error)) from error
+        for count, (name, kind) in enumerate(found):
+            if count >= most:
+                raise Damage(f"holds more than {most:,} entries")
+            yield name, _ENTRIES[kind]
 
     def directories(self) -> list[str]:
         """The names of all directories in it, sorted."""
         return sorted(name for name, kind in self.entries() if kind is Entry.DIRECTORY)
 
+    def _path(self, name: str) -> bytes:
+        return os.path.join(self.path, os.fsencode(name))
+
     def read(self, name: str, limit: int) -> bytes:
         """The content of the regular file ``name``, whole, at most ``limit`` bytes."""
-        return read_file(name, limit, self.descriptor)
+        if name in self.apart:
+            return read_file(self._path(name), limit)
+        return _read(self.looker, name, limit, self.descriptor)
 
     def read_text(self, name: str, limit: int) -> str:
         """The same as ASCII text without white space around it; an empty file is damage."""
@@ -127,20 +160,27 @@ class Folder:
 
 
 def read_file(path: bytes | str, limit: int, directory: int | None = None) -> bytes:
-    """The content of a regular file, whole, at most ``limit`` bytes.
+    """The content of a regular file (in an open directory), whole, at most ``limit`` bytes.
 
     Raises FileNotFoundError where there is none, and :class:`Damage` where it is something else, is
     larger, or cannot be read. A pipe or a device is never opened.
     """
+    if directory is not None:
+        return _read(DIRECT, path, limit, directory)
+    looker, place = looks.at(os.fsencode(path), follow=False)
+    return _read(looker, place, limit)
+
+
+def _read(looker: Looker, path: bytes | str, limit: int, directory: int | None = None) -> bytes:
     try:
-        descriptor = open_file(path, directory)
+        descriptor = looker.open_regular(path, directory)
         try:
-            size = os.fstat(descriptor).st_size
+            size = looker.fstatus(descriptor).st_size
             if size > limit:
                 raise Damage(f"is larger than any the engine writes ({size:,} bytes)")
-            return _read_up_to(descriptor, limit, size)
+            return _read_up_to(looker, descriptor, limit, size)
         finally:
-            os.close(descriptor)
+            looker.close(descriptor)
     except FileNotFoundError:
         raise
     except NotAFile as found:
@@ -149,11 +189,11 @@ def read_file(path: bytes | str, limit: int, directory: int | None = None) -> by
         raise Refused(_refusal(error)) from error
 
 
-def _read_up_to(descriptor: int, limit: int, expected: int) -> bytes:
+def _read_up_to(looker: Looker, descriptor: int, limit: int, expected: int) -> bytes:
     """Read to the end of the file: it may have grown, and /proc says 0 for every size."""
-    content = os.read(descriptor, expected + 1)
+    content = looker.read(descriptor, expected + 1, 0)
     while True:
-        more = os.read(descriptor, _CHUNK)
+        more = looker.read(descriptor, _CHUNK, len(content))
         if not more:
             return content
         content += more
@@ -161,30 +201,35 @@ def _read_up_to(descriptor: int, limit: int, expected: int) -> bytes:
             raise Damage(f"is larger than any the engine writes (over {limit:,} bytes)")
 
 
-def _open_directory(path: bytes | str, directory: int | None, flags: int) -> int:
+def _open_directory(
+    looker: Looker, path: bytes | str, directory: int | None, *, follow: bool = False
+) -> int:
     try:
-        return os.open(path, _DIRECTORY | flags, dir_fd=directory)
+        return looker.open_directory(path, directory, follow=follow)
     except FileNotFoundError:
         raise
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise Damage(_no_directory(path, directory)) from error
+            raise Damage(_no_directory(looker, path, directory)) from error
         raise Refused(_refusal(error)) from error
 
 
-def _no_directory(path: bytes | str, directory: int | None) -> str:
+def _no_directory(looker: Looker, path: bytes | str, directory: int | None) -> str:
     try:
-        mode = os.lstat(path, dir_fd=directory).st_mode
+        mode = looker.status(path, directory).st_mode
     except OSError:
         return "is not a directory"
     kind = "a file" if stat.S_ISREG(mode) else _kind(mode)
     return f"is {kind}, not a directory"
 
 
-def _entry(entry: os.DirEntry[str]) -> Entry:
-    if entry.is_dir(follow_symlinks=False):
-        return Entry.DIRECTORY
-    return Entry.LINK if entry.is_symlink() else Entry.OTHER
+def _apart(path: bytes) -> frozenset[str]:
+    """The names in a directory at which something is mounted that may hang."""
+    points = far_points()
+    real = looks.realpath(path) if points else b""
+    return frozenset(
+        os.fsdecode(os.path.basename(it)) for it in points if os.path.dirname(it) == real
+    )
 
 
 def _kind(mode: int) -> str:
@@ -194,7 +239,7 @@ def _kind(mode: int) -> str:
 def _refusal(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "cannot be read (permission denied: run whodiff as root)"
-    return f"cannot be read ({os.strerror(error.errno) if error.errno else error})"
+    return f"cannot be read ({error.strerror or error})"
 
 
 @dataclass(frozen=True, slots=True)

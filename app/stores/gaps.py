@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 
+from app.host import looks
 from app.model import DataRoot, Problem
 from app.stores.containerd import ContainerdReading
 from app.stores.containers import ContainerRecord
@@ -29,7 +30,7 @@ _LEAVING = ("dead", "removing")
 def is_gone(path: bytes) -> bool:
     """Whether nothing is at ``path`` any more; what cannot be examined is not gone."""
     try:
-        os.lstat(path)
+        looks.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
@@ -39,7 +40,7 @@ def is_gone(path: bytes) -> bool:
 
 def _is_directory(path: bytes) -> bool:
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return stat.S_ISDIR(looks.lstat(path).st_mode)
     except OSError:
         return False
 
@@ -149,7 +150,7 @@ def _missing_directories(
 ) -> Iterator[Problem]:
     """Directories that somebody removed by hand: their names are still there."""
     driver = os.path.join(root, b"overlay2")
-    if not os.path.isdir(driver):
+    if not looks.isdir(driver):
         return
     image = (
         "images above it are broken; remove their containers and images, then pull or load them "

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from app.host import looks
 from app.model import Problem
 from app.stores.files import Damage, Entry, Fields, Folder, Refused, bounded, parse_object
 
@@ -223,7 +224,7 @@ def _read_layers(
                     report.found.clear()
                     _list_layers(folder, report, layers, removing)
         except FileNotFoundError:
-            if not os.path.isdir(layerdb):
+            if not looks.isdir(layerdb):
                 _missing_store(layerdb, report)
         except Damage as damage:
             report.say(path, str(damage))

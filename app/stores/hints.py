@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from app.host import looks
 from app.host.runs import is_trusted, lock_holders, program_of, runner_of
 from app.model import Problem
 from app.stores.files import Damage, parse_object, read_file
@@ -24,9 +25,6 @@ ROOTLESS = b".local/share/docker"
 _LARGEST_CONFIG = 4 * 1024 * 1024
 _LARGEST_COMMAND = 256 * 1024
 _LARGEST_PASSWD = 64 * 1024 * 1024
-#: A home directory on one of these is not looked at: its server may be dead and never answer, and
-#: overlayfs cannot have its upper directory there anyway.
-_FAR = ("nfs", "cifs", "smb", "autofs", "fuse", "9p", "afs", "ceph", "gfs", "lustre", "glusterfs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def configured(
     """
     shown = os.fsdecode(config)
     try:
-        found = parse_object(read_file(at or os.path.realpath(host.at(config)), _LARGEST_CONFIG))
+        found = parse_object(read_file(at or looks.realpath(host.at(config)), _LARGEST_CONFIG))
     except FileNotFoundError:
         return [], []
     except Damage as damage:
@@ -100,7 +98,7 @@ class Process:
         A name proves nothing, for anybody may call a process dockerd.
         """
         try:
-            return is_trusted(self.uid) or os.stat(path).st_uid == self.uid
+            return is_trusted(self.uid) or looks.stat_of(path).st_uid == self.uid
         except OSError:
             return False
 
@@ -133,8 +131,8 @@ class Process:
         inside = os.path.relpath(path, host.fs_root)
         theirs = os.path.join(host.at(b"/proc"), b"%d" % self.pid, b"root", inside)
         try:
-            about = os.stat(theirs)
-            return any(os.path.samestat(about, os.stat(each)) for each in ours)
+            about = looks.stat_of(theirs)
+            return any(os.path.samestat(about, looks.stat_of(each)) for each in ours)
         except PermissionError:
             return True
         except OSError:
@@ -206,7 +204,7 @@ def serving(host: Host, root: bytes) -> list[Worker]:
         if uid is not None and Process(pid, uid, (), {}).may_speak_for(root):
             found[pid] = Worker(pid, inside=_is_inside(host, process))
     # What a container's process says of itself counts less than the lock that it does not have.
-    locked = os.path.isfile(database) and os.path.isfile(os.path.join(proc, b"locks"))
+    locked = looks.isfile(database) and looks.isfile(os.path.join(proc, b"locks"))
     for engine in dockerds(host):
         if engine.pid in found or not engine.may_speak_for(root) or (engine.inside and locked):
             continue
@@ -291,7 +289,7 @@ def processes(host: Host, program: bytes) -> Iterator[Process]:
 def _is_inside(host: Host, process: bytes) -> bool:
     """Whether a process has another root directory; not where it may not be looked at."""
     try:
-        return not os.path.samefile(os.path.join(process, b"root"), host.at(b"/"))
+        return not looks.samefile(os.path.join(process, b"root"), host.at(b"/"))
     except PermissionError:
         return False
     except OSError:
@@ -308,7 +306,7 @@ def _fields(path: bytes) -> list[bytes]:
 
 def _directory_of(host: Host, pid: int) -> bytes:
     try:
-        return os.readlink(os.path.join(host.at(b"/proc"), b"%d" % pid, b"cwd"))
+        return looks.readlink(os.path.join(host.at(b"/proc"), b"%d" % pid, b"cwd"))
     except OSError:
         return b""
 
@@ -323,19 +321,18 @@ def rootless(host: Host) -> tuple[list[Hint], list[Problem]]:
     and what it holds is not this user's to tell about.
     """
     try:
-        passwd = read_file(os.path.realpath(host.at(b"/etc/passwd")), _LARGEST_PASSWD)
+        passwd = read_file(looks.realpath(host.at(b"/etc/passwd")), _LARGEST_PASSWD)
     except (FileNotFoundError, Damage):
         return [], []
-    mounts = read_own(host.at(b"/proc"))
     hints: dict[bytes, Hint] = {}
     problems: dict[bytes, Problem] = {}
-    for line in passwd.split(b"\n"):
-        fields = line.split(b":")
-        home = fields[5] if len(fields) == 7 else b""
-        if not home.startswith(b"/") or b"\0" in home or _is_far(home, mounts):
-            continue
-        path = host.at(os.path.join(home, ROOTLESS))
-        if not os.path.isdir(path) or path in hints:
+    users = [it for line in passwd.split(b"\n") if len(it := line.split(b":")) == 7]
+    mounts = read_own(host.at(b"/proc"))
+    homes = [it for it in users if _is_home(it[5], mounts)]
+    places = [(host.at(os.path.join(it[5], ROOTLESS)), it) for it in homes]
+    looks.all_at_once(path for path, _ in places)
+    for path, fields in places:
+        if path in hints or not looks.isdir(path):
             continue
         user = os.fsdecode(fields[0])
         if _owner(path) == _number(fields[2]):
@@ -346,9 +343,23 @@ def rootless(host: Host) -> tuple[list[Hint], list[Problem]]:
     return list(hints.values()), list(problems.values())
 
 
+def _is_home(home: bytes, mounts: Sequence[Mount]) -> bool:
+    """Whether it is a path, and looking at it mounts nothing, as on autofs(5)."""
+    if not home.startswith(b"/") or b"\0" in home:
+        return False
+    holding = [mount for mount in mounts if _holds(mount.point, home)]
+    # The last of equal length is the one on top.
+    nearest = max(reversed(holding), key=lambda mount: len(mount.point), default=None)
+    return nearest is None or nearest.fstype != "autofs"
+
+
+def _holds(point: bytes, path: bytes) -> bool:
+    return point in (b"/", path) or path.startswith(point + b"/")
+
+
 def _not_theirs(path: bytes, user: str) -> Problem:
     shown = os.fsdecode(path)
-    real = os.path.realpath(path)
+    real = looks.realpath(path)
     leads = f" (it leads to {os.fsdecode(real)})" if real != path else ""
     sentence = (
         f"Passed over {shown}{leads}, for it does not belong to user {user}: if it is a data root, "
@@ -363,18 +374,6 @@ def _number(field: bytes) -> int:
 
 def _owner(path: bytes) -> int:
     try:
-        return os.stat(path).st_uid
+        return looks.stat_of(path).st_uid
     except OSError:
         return -2
-
-
-def _is_far(home: bytes, mounts: Sequence[Mount]) -> bool:
-    """Whether the mount that holds this path is another machine's."""
-    holding = [mount for mount in mounts if _holds(mount.point, home)]
-    # The last of equal length is the one on top.
-    nearest = max(reversed(holding), key=lambda mount: len(mount.point), default=None)
-    return nearest is not None and nearest.fstype.startswith(_FAR)
-
-
-def _holds(point: bytes, path: bytes) -> bool:
-    return point in (b"/", path) or path.startswith(point + b"/")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from app.host import looks
 from app.model import Evidence, Kind, Reference
 from app.stores.mounts import Mount
 from app.stores.overlay2 import LayerGraph
@@ -133,7 +134,7 @@ def _resolved(mounts: Sequence[Mount], graph: LayerGraph, proc: bytes) -> tuple[
     known: dict[tuple[int, int], str] = {}
     for name, directory in graph.directories.items():
         with suppress(OSError):
-            about = os.lstat(directory.path)
+            about = looks.lstat(directory.path)
             known[about.st_dev, about.st_ino] = name
     with Roots(mounts, proc) as roots:
         return read_overlays(mounts, roots, known)

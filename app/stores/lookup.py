@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from app.host import looks
 from app.model import Container, ImageInfo, Kind, Owner, Store
 from app.stores.answers import (
     Answer,
@@ -51,7 +52,7 @@ def lookup(asked: bytes, stores: Sequence[Store]) -> tuple[Answer, ...]:
 
     A word without a slash may be a name although the working directory has a file called so.
     """
-    there, word = os.path.lexists(asked), b"/" not in asked
+    there, word = looks.lexists(asked), b"/" not in asked
     named = () if there and not word else _named(asked, stores)
     if not there and (named or word):
         return named or (Answer(asked, note=_nothing_named(os.fsdecode(asked))),)
@@ -61,7 +62,7 @@ def lookup(asked: bytes, stores: Sequence[Store]) -> tuple[Answer, ...]:
     # Mount points of containers outside Docker lie in containerd's state directory.
     mounted = (_mounted(asked, store, stores) for store in stores)
     found = (*(it for it in mounted if it), *named)
-    return found or (Answer(asked, note=_outside(os.fsdecode(asked), stores)),)
+    return found or (_not_here(asked, stores),)
 
 
 def _nothing_named(text: str) -> str:
@@ -69,6 +70,22 @@ def _nothing_named(text: str) -> str:
         f"nothing is called '{text}', and no directory, container, image, volume, cache record or "
         "l/ token begins with it: give a path, a name, or at least 6 digits of an id."
     )
+
+
+def _not_here(asked: bytes, stores: Sequence[Store]) -> Answer:
+    """No data root has it; where it lies on what does not answer, nobody can tell."""
+    hidden = _hidden(asked, asked)
+    return hidden or Answer(asked, note=_outside(os.fsdecode(asked), stores))
+
+
+def _hidden(asked: bytes, path: bytes, store: Store | None = None) -> Answer | None:
+    """The answer where nobody can look: the filesystem there does not answer."""
+    where = looks.hanging(path)
+    if where is None:
+        return None
+    text, mount = os.fsdecode(asked), os.fsdecode(where.mount)
+    words = f"whose {text} is cannot be told: it lies on {mount}, which hangs; see to that first."
+    return Answer(asked, store, note=words, sure=False)
 
 
 def _outside(text: str, stores: Sequence[Store]) -> str:
@@ -217,7 +234,7 @@ def _of_container(asked: bytes, id_: bytes, rest: Sequence[bytes], store: Store)
 
 def _nameless(asked: bytes, place: Inside, id_: bytes) -> Answer | None:
     """A container's directory that nothing else tells of."""
-    if not _FULL_ID.fullmatch(id_) or not os.path.lexists(place.path):
+    if not _FULL_ID.fullmatch(id_) or not looks.lexists(place.path):
         return None
     return of_nameless(asked, os.fsdecode(id_), place.store)
 
@@ -231,7 +248,9 @@ def _mounted(asked: bytes, store: Store, stores: Sequence[Store]) -> Answer | No
 def _nobodys(asked: bytes, place: Inside) -> Answer:
     """What no metadata names: not there, the daemon's own, or not known."""
     text, store = os.fsdecode(asked), place.store
-    if not os.path.lexists(place.path):
+    if hidden := _hidden(asked, place.path, store):
+        return hidden
+    if not looks.lexists(place.path):
         limits = ", as far as can be read" * any(it.hides_owners for it in store.problems)
         words = f"{text} is not there (any more), and no metadata names it{limits}."
         return Answer(asked, store, note=words)

@@ -34,8 +34,9 @@ _LOWER = re.compile(r"l/[A-Z2-7]{26}(?::l/[A-Z2-7]{26})*")
 #: A ``lower`` of 128 entries, the most that moby mounts, is 3.7 KB; other tools go to 500.
 _MOST_LOWER = 64 * 1024
 _MOST_LINK = 1024
-#: moby makes six entries in a directory; crashes leave a few more.
-_MOST_ENTRIES = 64
+#: moby makes six entries in a directory; a crash leaves a few more, a removal by whodiff that was
+#: killed up to 128 (app/cleanup/capture.py).
+_MOST_ENTRIES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ def _read_once(home: Folder, name: str) -> _Found | None:
 
 
 def _look(folder: Folder, found: _Found) -> None:
-    about = os.fstat(folder.descriptor)
+    about = folder.status()
     found.mtime, found.uid = about.st_mtime, about.st_uid
     directories = set()
     found.bare = True
@@ -188,7 +189,7 @@ def _look(folder: Folder, found: _Found) -> None:
         found.lack("it has no diff directory: half made or half removed")
         return
     try:
-        diff = os.lstat("diff", dir_fd=folder.descriptor)
+        diff = folder.status("diff")
         found.mtime = max(found.mtime, diff.st_mtime)
     except OSError:
         found.doubt("its diff directory cannot be examined")
@@ -479,7 +480,7 @@ class _Reading:
 def _target(token: str, folder: Folder) -> str | None:
     """The directory that ``l/<token>`` leads to; "" if it is no link of moby's, None if gone."""
     try:
-        target = _TARGET.fullmatch(os.readlink(token, dir_fd=folder.descriptor))
+        target = _TARGET.fullmatch(folder.link(token))
     except FileNotFoundError:
         return None
     except OSError:

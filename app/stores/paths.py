@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from app.host import looks
 from app.model import Layer, Store, within
 
 #: As many links as the kernel follows (Linux include/linux/namei.h MAXSYMLINKS).
@@ -72,7 +73,7 @@ def _places(store: Store) -> Iterator[bytes]:
 
 def _bases(place: bytes) -> set[bytes]:
     """A root as it was found, and as the kernel calls it."""
-    return {place, os.path.realpath(place)}
+    return {place, looks.realpath(place)}
 
 
 def _spellings(asked: bytes, stores: Sequence[Store]) -> tuple[bytes, ...]:
@@ -108,6 +109,6 @@ def _followed(path: bytes, fences: Collection[bytes]) -> bytes:
 def _target(path: bytes) -> bytes:
     """Where a symbolic link leads to; empty for anything else, and for what cannot be read."""
     try:
-        return os.readlink(path)
+        return looks.readlink(path)
     except OSError:
         return b""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from itertools import islice
 
+from app.host import looks
 from app.model import ImageStore
 from app.stores.snapshotter import USUAL, snapshotters
 
@@ -68,6 +68,10 @@ class NoDataRoot(RootError):
 
 class NotADataRoot(RootError):
     """A directory that is no Docker data root; the text says what it is instead, if known."""
+
+
+class Unanswered(RootError):
+    """The filesystem that the directory is on does not answer."""
 
 
 class NoPermission(RootError):
@@ -142,7 +146,7 @@ def nested_roots(path: bytes) -> tuple[bytes, ...]:
 
 def _is_own_root(path: bytes) -> bool:
     """Whether it is a data root itself, and no link to one that lies elsewhere."""
-    return not os.path.islink(path) and is_data_root(path)
+    return not looks.islink(path) and is_data_root(path)
 
 
 def is_remapped(path: bytes) -> bool:
@@ -151,11 +155,12 @@ def is_remapped(path: bytes) -> bool:
 
 
 def require_directory(path: bytes) -> None:
-    """Raise NoDataRoot, NotADataRoot or NoPermission unless this directory can be listed."""
+    """Raise a RootError unless this directory can be listed."""
     shown = os.fsdecode(path)
     try:
-        with os.scandir(path):
-            pass
+        looks.names(path, 1)
+    except looks.Hangs as error:
+        raise Unanswered(looks.sentence(error.where)) from error
     except PermissionError as error:
         raise NoPermission(f"No permission to read {shown}: run whodiff with sudo.") from error
     except NotADirectoryError as error:
@@ -206,7 +211,7 @@ def _has_volumes(root: bytes) -> bool:
     names = _names(root, "volumes")
     volumes = os.path.join(root, b"volumes")
     return b"metadata.db" in names or any(
-        os.path.isdir(os.path.join(volumes, name, b"_data")) for name in names
+        looks.isdir(os.path.join(volumes, name, b"_data")) for name in names
     )
 
 
@@ -218,8 +223,7 @@ def _is_podmans(root: bytes) -> bool:
 def _names(root: bytes, inside: str = "") -> list[bytes]:
     """Some names in a directory, sorted; none where it cannot be read."""
     try:
-        with os.scandir(os.path.join(root, inside.encode())) as found:
-            return sorted(entry.name for entry in islice(found, ENOUGH))
+        return sorted(name for name, _ in looks.names(os.path.join(root, inside.encode()), ENOUGH))
     except OSError:
         return []
 

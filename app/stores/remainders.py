@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable
 
+from app.host import looks
 from app.model import Problem
 
 #: Short: in a small directory there is room for it without another block, on a full disk too.
@@ -40,12 +41,7 @@ def left_in(directories: Iterable[bytes]) -> tuple[Problem, ...]:
 
 def _names_in(directory: bytes) -> list[bytes]:
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        found = looks.names(directory, follow=False)
     except OSError:
         return []
-    try:
-        return sorted(it for it in map(os.fsencode, os.listdir(descriptor)) if NAME.fullmatch(it))
-    except OSError:
-        return []
-    finally:
-        os.close(descriptor)
+    return sorted(name for name, _ in found if NAME.fullmatch(name))

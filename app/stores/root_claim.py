@@ -11,6 +11,7 @@ import os
 import stat
 from enum import Enum, auto
 
+from app.host import looks
 from app.host.peer import Peer
 from app.host.runs import is_trusted, program_of
 
@@ -34,8 +35,8 @@ def judge(root: bytes, peer: Peer | None, proc: bytes = b"/proc") -> Wrong | Non
     if not root.startswith(b"/"):
         return Wrong.NO_PATH
     try:
-        about = os.stat(root)
-    except PermissionError:
+        about = looks.stat_of(root)
+    except (PermissionError, looks.Hangs):
         return None
     except (OSError, ValueError):
         return Wrong.NOT_HERE
@@ -56,10 +57,10 @@ def _sees(peer: Peer, root: bytes, about: os.stat_result, proc: bytes) -> bool:
     A proxy in a container need not have it at all; a daemon must.
     """
     process = os.path.join(proc, b"%d" % peer.pid)
-    if not peer.pid or not os.path.isdir(process):
+    if not peer.pid or not looks.isdir(process):
         return True
     try:
-        return os.path.samestat(os.stat(os.path.join(process, b"root", root[1:])), about)
+        return os.path.samestat(looks.stat_of(os.path.join(process, b"root", root[1:])), about)
     except FileNotFoundError:
         return program_of(process) != DAEMON
     except OSError:

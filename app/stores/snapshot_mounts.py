@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.host import looks
 from app.stores.containerd import ContainerdReading
 from app.stores.live import BIND, Live, Use
 from app.stores.mounts import Mount
@@ -102,7 +103,7 @@ class _Matcher:
 
     def __init__(self, root: bytes, homes: Mapping[str, bytes], known: Collection[str]) -> None:
         self._known = known
-        self._root = os.path.realpath(root)
+        self._root = looks.realpath(root)
         self._names = list(homes)
         self._devices = {name: _device(home) for name, home in homes.items()}
         self._roots: dict[bytes, bool] = {}
@@ -129,7 +130,7 @@ class _Matcher:
     def _is_root(self, prefix: bytes) -> bool:
         """Whether a path as somebody mounted it is this root, seen through symbolic links."""
         if prefix not in self._roots:
-            self._roots[prefix] = os.path.realpath(prefix) == self._root
+            self._roots[prefix] = looks.realpath(prefix) == self._root
         return self._roots[prefix]
 
     def _relative(self, path: bytes, upper: str) -> str:
@@ -158,7 +159,7 @@ class _Matcher:
 
 def _device(path: bytes) -> str:
     try:
-        device = os.stat(path).st_dev
+        device = looks.stat_of(path).st_dev
     except OSError:
         return ""
     return f"{os.major(device)}:{os.minor(device)}"

@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from app.host import looks
 from app.model import Problem, Snapshot, Usage
 from app.stores import bolt
 from app.stores.bolt import BoltError, Bucket
@@ -83,7 +84,7 @@ def snapshotters(root: bytes) -> tuple[str, ...]:
     return tuple(
         name.removeprefix(PREFIX)
         for name in names
-        if os.path.isdir(os.path.join(root, os.fsencode(name), SNAPSHOTS.encode()))
+        if looks.isdir(os.path.join(root, os.fsencode(name), SNAPSHOTS.encode()))
     )
 
 
@@ -111,7 +112,7 @@ def read_snapshotter(root: bytes, name: str) -> SnapshotterReading:
     named = {str(entry.number): full for full, entry in entries.items()}
     for number, (mtime, uid) in found.items():
         path = os.path.join(home, os.fsencode(number))
-        if not os.path.lexists(path):
+        if not looks.lexists(path):
             continue  # it went meanwhile, after its entry
         full = named.get(number, "")
         above, whole = parents.get(full, ((), True))
@@ -180,7 +181,7 @@ def _directories(home: bytes, problems: list[Problem]) -> _Found:
 
 def _about(path: bytes) -> tuple[float, int | None]:
     try:
-        about = os.lstat(path)
+        about = looks.lstat(path)
     except OSError:
         return 0.0, None
     return about.st_mtime, about.st_uid
@@ -294,7 +295,7 @@ def _lost(
     """Snapshots whose directories somebody removed by hand."""
     for number, full in named.items():
         path = os.path.join(home, number.encode())
-        if number in found or os.path.lexists(path) or not os.path.isdir(home):
+        if number in found or looks.lexists(path) or not looks.isdir(home):
             continue
         above = sum(entry.parent == full for entry in entries.values())
         what = f"{above} snapshots stand on it and are broken" if above else "nothing stands on it"

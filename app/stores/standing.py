@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
+from app.host import looks
 from app.host.authors import authors_of
 from app.model import DataRoot, Hold, Part, Problem, within
 from app.stores.engine_shapes import EngineInfo
@@ -56,7 +56,7 @@ class Surroundings:
 
 def surroundings(known: Iterable[bytes], engine: EngineInfo | None, host: Host) -> Surroundings:
     """As they are now; ``known`` are paths where data roots may be, wanted or not."""
-    real = dict.fromkeys(os.path.realpath(it) for it in known)
+    real = dict.fromkeys(looks.realpath(it) for it in known)
     return Surroundings(tuple(real), engine, host, read_own(host.at(b"/proc")))
 
 
@@ -76,14 +76,14 @@ def _replaced(root: DataRoot, around: Surroundings) -> Iterator[Part]:
     points = {it.point for it in around.mounts}
     for name in _NAMES:
         path = os.path.join(root.path, name)
-        if b"/" in name and (os.path.islink(path) or path in points):
-            yield Part(path, os.path.realpath(path) if os.path.islink(path) else b"", Hold.SHARED)
+        if b"/" in name and (looks.islink(path) or path in points):
+            yield Part(path, looks.realpath(path) if looks.islink(path) else b"", Hold.SHARED)
 
 
 def _led_to(root: DataRoot) -> Iterator[Part]:
     """Docker's own containerd, where a link leads out of the data root to it."""
     home = os.path.join(root.path, b"containerd")
-    if root.containerd and os.path.islink(home) and within(root.containerd, os.path.realpath(home)):
+    if root.containerd and looks.islink(home) and within(root.containerd, looks.realpath(home)):
         yield Part(root.containerd, root.containerd)
 
 
@@ -119,10 +119,7 @@ def _parts(root: DataRoot, place: bytes, around: Surroundings) -> Iterator[Part]
 def _entries(place: bytes) -> list[bytes]:
     """The directories there that others may show as well."""
     try:
-        with os.scandir(place) as found:
-            return sorted(
-                entry.name for entry in islice(found, ENOUGH) if _may_be_shared(entry.name)
-            )
+        return sorted(name for name, _ in looks.names(place, ENOUGH) if _may_be_shared(name))
     except OSError:
         return []
 
@@ -133,9 +130,9 @@ def _may_be_shared(name: bytes) -> bool:
 
 def _part(root: DataRoot, place: bytes, name: bytes, around: Surroundings) -> Part:
     path = os.path.join(place, name)
-    part = Part(path, os.path.realpath(path) if os.path.islink(path) else b"")
+    part = Part(path, looks.realpath(path) if looks.islink(path) else b"")
     try:
-        about = os.stat(path)
+        about = looks.stat_of(path)
     except (OSError, ValueError):
         return part
     apart = bool(part.target) or any(it.point == path for it in around.mounts)
@@ -162,7 +159,7 @@ def _rivals(
 ) -> Iterator[bytes]:
     """The other data roots that show the same directory and may speak for it."""
     path = os.path.join(place, name)
-    real = os.path.realpath(path)
+    real = looks.realpath(path)
     others = (real, *_elsewhere(path, about, around), *_elsewhere(real, about, around))
     beside = (os.path.dirname(it) for it in others if os.path.basename(it) == name)
     for root in dict.fromkeys((*around.known, *beside)):
@@ -185,14 +182,14 @@ def _shows(root: bytes, name: bytes, about: os.stat_result) -> bool:
 
 def _is(path: bytes, about: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.stat(path), about)
+        return os.path.samestat(looks.stat_of(path), about)
     except (OSError, ValueError):
         return False
 
 
 def _same(one: bytes, other: bytes) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return looks.samefile(one, other)
     except (OSError, ValueError):
         return False
 
@@ -200,9 +197,9 @@ def _same(one: bytes, other: bytes) -> bool:
 def names_things(root: bytes, name: bytes) -> bool:
     """Whether it is a root that says whose things are: a disk with bare layers on it is none."""
     if name.startswith(PREFIX.encode()):
-        return os.path.isdir(os.path.join(root, b"io.containerd.metadata.v1.bolt"))
+        return looks.isdir(os.path.join(root, b"io.containerd.metadata.v1.bolt"))
     names = (b"image/overlay2/layerdb", b"containers", b"image")
-    return is_data_root(root) and any(os.path.isdir(os.path.join(root, it)) for it in names)
+    return is_data_root(root) and any(looks.isdir(os.path.join(root, it)) for it in names)
 
 
 def _holder(place: bytes, name: bytes, rivals: Sequence[bytes], around: Surroundings) -> Hold:
@@ -222,7 +219,7 @@ def _in_use(root: bytes, name: bytes, around: Surroundings) -> bool:
     engine = around.engine
     if engine is not None and engine.root.startswith(b"/") and _same(root, engine.root):
         return True
-    linked = os.path.islink(os.path.join(root, name))
+    linked = looks.islink(os.path.join(root, name))
     return any(not (linked and it.inside) for it in serving(around.host, root))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from app.host import looks
 from app.model import DataRoot, Problem, Store
 from app.stores.assemble import assemble, points_of
 from app.stores.discover import discover
@@ -118,14 +119,14 @@ def _disk_alone(request: Request, info: EngineInfo | None, witnesses: str) -> Su
     mounts, mount_problems = read_all()
     roots = [replace(root, engine_url="") for root in found.roots]
     stores = tuple(_looked_at(root, None, mounts, witnesses) for root in roots)
-    return Survey(stores, (*found.problems, *mount_problems), final=True)
+    return Survey(stores, (*found.problems, *mount_problems, *looks.problems()), final=True)
 
 
 def _with_engine(request: Request, engine: EngineReading, line: _Line) -> Survey:
     found = discover(request.data_roots, engine.info)
     mounts, mount_problems = read_all()
     stores = tuple(_served(root, engine, mounts, line) for root in found.roots)
-    return Survey(stores, (*found.problems, *mount_problems), final=True)
+    return Survey(stores, (*found.problems, *mount_problems, *looks.problems()), final=True)
 
 
 def _served(root: DataRoot, engine: EngineReading, mounts: tuple[Mount, ...], line: _Line) -> Store:

@@ -36,6 +36,12 @@ _FORESEEN = "tests/engine/test_foreseen.py"
 _PROMISES = "tests/unit/test_plan_promises.py"
 _MEASURED = "tests/engine/test_promises.py"
 
+_IDENTITY = "tests/unit/test_identity.py"
+_ERASE = "tests/unit/test_erase_guards.py"
+_RESCUED = "tests/unit/test_rescued.py"
+_WATCH = "tests/unit/test_mount_watch.py"
+_JOURNAL = "tests/unit/test_journal.py"
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "proof: the age of the contents counts",
@@ -54,7 +60,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "proof: a removal has begun only where the link file is there",
         "app/cleanup/proof.py",
-        'return os.path.lexists(os.path.join(layer.path, b"link")) and not any(',
+        'return looks.lexists(os.path.join(layer.path, b"link")) and not any(',
         "return not any(",
         (_GUARDS,),
     ),
@@ -117,15 +123,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "standing: a directory is known by its device and inode",
         "app/stores/standing.py",
-        "return os.path.samestat(os.stat(path), about)",
+        "return os.path.samestat(looks.stat_of(path), about)",
         "return False",
         (_STANDING,),
     ),
     Mutant(
         "standing: a directory is known by its device too",
         "app/stores/standing.py",
-        "return os.path.samestat(os.stat(path), about)",
-        "return os.stat(path).st_ino == about.st_ino",
+        "return os.path.samestat(looks.stat_of(path), about)",
+        "return looks.stat_of(path).st_ino == about.st_ino",
         (_STANDING,),
     ),
     Mutant(
@@ -229,7 +235,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "hints: a process called dockerd proves nothing",
         "app/stores/hints.py",
-        "return is_trusted(self.uid) or os.stat(path).st_uid == self.uid",
+        "return is_trusted(self.uid) or looks.stat_of(path).st_uid == self.uid",
         "return True",
         (_BELIEVED,),
     ),
@@ -292,7 +298,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "recognise: a remapped root is no link",
         "app/stores/recognise.py",
-        "return not os.path.islink(path) and is_data_root(path)",
+        "return not looks.islink(path) and is_data_root(path)",
         "return is_data_root(path)",
         ("tests/unit/test_discover.py",),
     ),
@@ -316,6 +322,212 @@ MUTANTS: tuple[Mutant, ...] = (
         "if not (process.may_speak_for(path) and process.means(host, path)):",
         "if not process.means(host, path):",
         ("tests/unit/test_containerd_roots.py",),
+    ),
+    Mutant(
+        "identity: the birth time counts",
+        "app/host/identity.py",
+        "return Identity(device, inode, born, 0 if born or handle else changed, handle)",
+        'return Identity(device, inode, 0, 0, b"")',
+        (_IDENTITY,),
+    ),
+    Mutant(
+        "identity: without anything else the time of change counts",
+        "app/host/identity.py",
+        "0 if born or handle else changed",
+        "0",
+        (_IDENTITY,),
+    ),
+    Mutant(
+        "identity: the device counts",
+        "app/host/identity.py",
+        "return os.makedev(major, minor), inode",
+        "return 0, inode",
+        (_IDENTITY,),
+    ),
+    Mutant(
+        "planner: what was chosen is what is there",
+        "app/cleanup/planner.py",
+        "return seen.place.identity == wish.seen",
+        "return seen.place.identity.inode == wish.seen.inode",
+        (_GUARDS,),
+    ),
+    Mutant(
+        "listing: what was replaced meanwhile has no identity",
+        "app/scan/listing.py",
+        'identity.packed() if same else b""',
+        "identity.packed()",
+        ("tests/unit/test_scan_listing.py",),
+    ),
+    Mutant(
+        "reach: the end is what was planned",
+        "app/cleanup/reach.py",
+        "if identity_of(descriptor) != place.identity:",
+        "if False:",
+        (_IDENTITY,),
+    ),
+    Mutant(
+        "reach: the base is what was planned",
+        "app/cleanup/reach.py",
+        "if identity_of(descriptor) != place.origin:",
+        "if False:",
+        (_IDENTITY,),
+    ),
+    Mutant(
+        "reach: no other device on the way",
+        "app/cleanup/reach.py",
+        "if os.fstat(parent).st_dev != place.origin.device:",
+        "if False:",
+        (_ERASE,),
+    ),
+    Mutant(
+        "places: no other device on the way",
+        "app/cleanup/places.py",
+        "status.st_dev != origin.device",
+        "False",
+        (_ERASE,),
+    ),
+    Mutant(
+        "erase: a directory is the one that was reached",
+        "app/cleanup/erase.py",
+        "if not os.path.samestat(os.fstat(descriptor), target.status):",
+        "if False:",
+        (_ERASE,),
+    ),
+    Mutant(
+        "erase: a log is the one that was reached",
+        "app/cleanup/erase.py",
+        "if not os.path.samestat(now, target.status):",
+        "if False:",
+        (_ERASE,),
+    ),
+    Mutant(
+        "erase: what was mounted since is put back",
+        "app/cleanup/erase.py",
+        "if why := around.in_use(target):",
+        'if why := "":',
+        (
+            "tests/engine/test_aside.py",
+            "-k=started_since",
+        ),
+    ),
+    Mutant(
+        "aside: what was renamed is what was reached",
+        "app/cleanup/aside.py",
+        "if not is_it(moved):",
+        "if False:",
+        (_ERASE,),
+    ),
+    Mutant(
+        "aside: its directory still lies where it was",
+        "app/cleanup/aside.py",
+        "if not _lay_there(target):",
+        "if False:",
+        (_ERASE,),
+    ),
+    Mutant(
+        "layers: the directory is the one that was reached",
+        "app/cleanup/layers.py",
+        "if not os.path.samestat(os.fstat(descriptor), target.status):",
+        "if False:",
+        (_ERASE,),
+    ),
+    Mutant(
+        "layers: what was mounted since is put back",
+        "app/cleanup/layers.py",
+        "if why := around.in_use(target):",
+        'if why := "":',
+        (_ERASE,),
+    ),
+    Mutant(
+        "layers: its link is put back as well",
+        "app/cleanup/layers.py",
+        "                _link_again(found, target.name)\n",
+        "",
+        (_ERASE,),
+    ),
+    Mutant(
+        "layers: the contents leave every mount in one step",
+        "app/cleanup/layers.py",
+        "moved = _put_contents_aside(target, directory, around, opened)",
+        "moved = None",
+        (_ERASE,),
+    ),
+    Mutant(
+        "emptying: what was moved away stays",
+        "app/cleanup/emptying.py",
+        "        stands = self._stands(here)\n",
+        "        stands = True\n",
+        (_RESCUED,),
+    ),
+    Mutant(
+        "emptying: another device is not entered",
+        "app/cleanup/emptying.py",
+        "if below.status.st_dev != here.status.st_dev:",
+        "if False:",
+        (_ERASE,),
+    ),
+    Mutant(
+        "emptying: it ends where a mount hinders it",
+        "app/cleanup/tally.py",
+        "self.hindered = self.hindered or self.hinders()",
+        "pass",
+        (_ERASE,),
+    ),
+    Mutant(
+        "mounts: by the names of the layer",
+        "app/cleanup/mount_changes.py",
+        "if _names(mount, step.known_as) or _may_lead_to(mount, step, target):",
+        "if _may_lead_to(mount, step, target):",
+        (_ERASE,),
+    ),
+    Mutant(
+        "mounts: by whatever leads to it",
+        "app/cleanup/mount_changes.py",
+        "if _names(mount, step.known_as) or _may_lead_to(mount, step, target):",
+        "if _names(mount, step.known_as):",
+        (_ERASE,),
+    ),
+    Mutant(
+        "mounts: old ones are no reason",
+        "app/cleanup/mount_changes.py",
+        "            if _shown(mount) in self._before:\n                continue\n",
+        "",
+        (_ERASE,),
+    ),
+    Mutant(
+        "mounts: of another namespace too",
+        "app/host/mount_watch.py",
+        "for namespace in sorted(new)[: max(0, _MOST - len(self._held))]:",
+        'for namespace in [it for it in new if seen[it] == b"self"]:',
+        (_WATCH,),
+    ),
+    Mutant(
+        "journal: of nobody else",
+        "app/host/own_file.py",
+        "if status.st_uid != os.geteuid():",
+        "if False:",
+        (_JOURNAL,),
+    ),
+    Mutant(
+        "journal: with one name",
+        "app/host/own_file.py",
+        "if status.st_nlink != 1:",
+        "if False:",
+        (_JOURNAL,),
+    ),
+    Mutant(
+        "journal: a regular file",
+        "app/host/own_file.py",
+        "if not stat.S_ISREG(status.st_mode):",
+        "if False:",
+        (_JOURNAL,),
+    ),
+    Mutant(
+        "journal: where nobody else puts one",
+        "app/host/own_file.py",
+        "if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:",
+        "if False:",
+        (_JOURNAL,),
     ),
     Mutant(
         "commands: a daemon that is not heard runs nothing inside",
@@ -425,14 +637,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "foreseen: a link in the place of all volumes",
         "app/cleanup/volumes.py",
-        "    if os.path.islink(home):",
+        "    if looks.islink(home):",
         "    if not home:",
         (f"{_FORESEEN}::test_volumes_behind_a_link_stay_and_the_way_out_is_one",),
     ),
     Mutant(
         "foreseen: a link in the place of a volume or its data",
         "app/cleanup/volumes.py",
-        "        if os.path.islink(path):",
+        "        if looks.islink(path):",
         "        if not path:",
         ("tests/unit/test_plan_foreseen.py",),
     ),
@@ -446,7 +658,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "foreseen: a read-only filesystem",
         "app/cleanup/space.py",
-        "return bool(os.statvfs(path).f_flag & os.ST_RDONLY)",
+        "return bool(looks.statvfs(path).f_flag & os.ST_RDONLY)",
         "return False",
         (f"{_FORESEEN}::test_nothing_goes_from_a_filesystem_that_is_read_only",),
     ),
@@ -512,5 +724,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "return root.image_store is ImageStore.CONTAINERD",
         "return False",
         ("tests/unit/test_plan_logs.py",),
+    ),
+    Mutant(
+        "standing: names below a link or a mount may be another root's",
+        "app/stores/standing.py",
+        'if b"/" in name and (looks.islink(path) or path in points):',
+        "if False:",
+        (_STANDING,),
     ),
 )

@@ -297,6 +297,11 @@ def test_a_directory_that_an_engine_names_must_look_like_a_data_root(
             find(tmp_path, Path(os.fsdecode(named)), info=info)
 
 
+def test_what_an_engine_names_is_the_reason_where_there_is_nothing_else(tmp_path: Path) -> None:
+    with pytest.raises(NoDataRoot, match="calls / its data root, but Docker has nothing there"):
+        find(tmp_path, info=replace(engine(tmp_path), root=b"/"))
+
+
 def test_a_remapped_root_that_is_a_link_is_somebody_elses(tmp_path: Path) -> None:
     root = overlay2_root(tmp_path / "docker")
     other = overlay2_root(tmp_path / "other")

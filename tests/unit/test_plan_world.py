@@ -140,7 +140,7 @@ def test_a_link_that_comes_while_a_place_is_looked_for_is_no_way(
     (tmp_path / "root").mkdir()
     (tmp_path / "root/overlay2").symlink_to(tmp_path / "disk")
     answers = iter([False])
-    monkeypatch.setattr("os.path.islink", lambda _path: next(answers, True))
+    monkeypatch.setattr("app.host.looks.islink", lambda _path: next(answers, True))
     with pytest.raises(Unreachable, match="leads through"):
         reach_in_root(bytes(tmp_path / "root"), (b"overlay2", b"abc"))
 

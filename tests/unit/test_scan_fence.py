@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app
-from app.scan import mountinfo
+from app.host import mountinfo
 from app.scan.core import VARIABLE
 from app.scan.fence import Fence, is_foreign, read_fence
 from tests.unit.scan_trees import require_native, scratch
@@ -103,7 +103,7 @@ AT_RANDOM = r"""
 import os, random, subprocess, sys
 home, place, seed = sys.argv[1:]
 sys.path.insert(0, home)
-from app.scan import mountinfo
+from app.host import mountinfo
 from app.scan.descent import mount_id
 from app.scan.fence import read_fence
 from app.scan.job import run

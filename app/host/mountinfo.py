@@ -9,19 +9,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_MOUNTINFO = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
 class MountLine:
-    """One mount: where it is, what it is and what it was made from; its id and its parent's."""
+    """One mount: where it is, what it is and what it was made from; its id and its parent's.
+
+    ``options`` are those of its superblock, as they stand in the file.
+    """
 
     id: int
     parent: int
     point: bytes
     fstype: str
     source: bytes
+    options: bytes = b""
 
 
 def parse(text: bytes) -> Iterator[MountLine]:
@@ -33,13 +36,17 @@ def parse(text: bytes) -> Iterator[MountLine]:
         ids = fields[:2]
         if separator and len(fields) >= 6 and len(kind) >= 2 and all(it.isdigit() for it in ids):
             id_, parent = map(int, ids)
-            yield MountLine(id_, parent, _plain(fields[4]), os.fsdecode(kind[0]), _plain(kind[1]))
+            point, source, options = _plain(fields[4]), _plain(kind[1]), b"".join(kind[2:3])
+            yield MountLine(id_, parent, point, os.fsdecode(kind[0]), source, options)
 
 
-def read() -> tuple[MountLine, ...]:
-    """This process's mounts, those that a path leads to; none where there is no /proc."""
+def read(process: str = "self") -> tuple[MountLine, ...]:
+    """A process's mounts, those that a path leads to; none where there is no /proc, or no process.
+
+    Reading them touches no mounted filesystem.
+    """
     try:
-        return reachable(parse(_MOUNTINFO.read_bytes()))
+        return reachable(parse(Path("/proc", process, "mountinfo").read_bytes()))
     except OSError:
         return ()
 
