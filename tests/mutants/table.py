@@ -979,6 +979,8 @@ MUTANTS: tuple[Mutant, ...] = (
         'state = word(mapping(mapping(answer).get("State")).get("Status")) or entry.state',
         "state = entry.state",
         _STUCK,
+    ),
+    Mutant(
         "standing: names below a link or a mount may be another root's",
         "app/stores/standing.py",
         'if b"/" in name and (looks.islink(path) or path in points):',
