@@ -22,7 +22,7 @@ from app.cleanup.logs import plan_log
 from app.cleanup.measure import Measure, measured, unmeasured
 from app.cleanup.places import Unreachable, based, reach, seen_in_root
 from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.remainders import NAME, plan_remainder
+from app.cleanup.remainders import NAME, plan_remainder, refused_part
 from app.cleanup.snapshots import refused_blob, refused_snapshot
 from app.cleanup.space import is_read_only
 from app.cleanup.volumes import plan_inside, plan_volume
@@ -169,9 +169,13 @@ def _plan_remainder(wish: Wish, world: World, names: tuple[bytes, ...]) -> Plan 
     match names:
         case (b"tmp", rest) if NAME.fullmatch(rest):
             return plan_remainder(wish, world, names)
+        case (b"tmp", rest, *_) if NAME.fullmatch(rest):
+            return refused_part(wish, world.path(*names[:2]))
         case (b"overlay2", name, rest) if NAME.fullmatch(rest):
             layer = world.store.layers.get(os.fsdecode(name))
             return plan_remainder(wish, world, names, layer) if layer else None
+        case (b"overlay2", _, rest, *_) if NAME.fullmatch(rest):
+            return refused_part(wish, world.path(*names[:3]))
     return None
 
 

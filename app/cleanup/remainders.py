@@ -11,7 +11,7 @@ from app.cleanup.world import Doubt, World, listed, named, of_layers, refused
 from app.model import Evidence, Kind, Layer
 from app.stores.remainders import NAME, SAYS
 
-__all__ = ["NAME", "plan_remainder"]
+__all__ = ["NAME", "plan_remainder", "refused_part"]
 
 
 def plan_remainder(
@@ -48,6 +48,13 @@ def plan_remainder(
         evidence=evidence,
         filesystem=os.path.dirname(path),
     )
+
+
+def refused_part(wish: Wish, rest: bytes) -> Plan:
+    """Of what is left of a removal the whole goes, or nothing."""
+    shown = os.fsdecode(rest)
+    why = f"it is a part of {shown}, which {SAYS.partition(';')[0]}"
+    return refused(wish, os.fsdecode(wish.path), why, f"choose {shown} itself")
 
 
 def _against(world: World, name: bytes) -> Iterator[Doubt]:

@@ -44,6 +44,22 @@ fi
 ls /work/flood 2>/dev/null | wc -l; md5sum /work/kept
 [ ! -e /stay ] || exec sleep 1000000
 """
+#: A tree, and what moves directories out of it, and writes down what each had then.
+RESCUE = """
+rm -rf /doomed /safe /had; mkdir -p /doomed /safe /had
+for d in $(seq 40); do mkdir -p /doomed/a$((d % 4))/$d/in
+  for n in $(seq 60); do : > /doomed/a$((d % 4))/$d/f$n; : > /doomed/a$((d % 4))/$d/in/f$n; done
+done
+touch /planted
+while [ ! -e /go ]; do :; done; rm /go
+while [ -d /doomed ]; do
+  for d in /doomed/a*/*; do
+    case $d in *whodiff*) continue;; esac
+    [ -d $d ] && mv $d /safe/ 2>/dev/null && (cd /safe; find ${d##*/} -type f) > /had/${d##*/}
+  done
+done
+rm /planted; touch /over
+"""
 #: Carries a plan out, and says when it is in the middle of it; then it waits to be killed.
 KILLED = """
 import sys, time
@@ -63,7 +79,7 @@ def no_syslog(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def engine(spare_engine: Engine) -> Engine:
-    mount_small(spare_engine, mebibytes=160, inodes=24_000)
+    mount_small(spare_engine, mebibytes=160, inodes=40_000)
     spare_engine.start()
     load_base(spare_engine)
     return spare_engine
@@ -187,6 +203,33 @@ def test_a_live_removal_ends_when_its_mount_does(engine: Engine, again: bool) ->
     assert left == FLOOD - gone
     if again:
         engine.docker("kill", flooded.id)
+
+
+def test_what_a_container_moves_to_safety_meanwhile_is_safe(engine: Engine) -> None:
+    """In the mount of the running container, by the very names that are removed."""
+    flooded = Flooded(engine)
+    (flooded.layer / "diff/stay").touch()
+    engine.docker("start", flooded.id)
+    diff, caught = flooded.layer / "diff", 0
+    for _ in range(4):
+        engine.docker("exec", "--detach", flooded.id, "sh", "-c", RESCUE)
+        scenario._until((diff / "planted").exists)
+        shown = flooded.plan(flooded.layer / "merged/doomed")
+        go = flooded.layer / "merged/go"
+        done = carry_out(shown, engine.url, Watched(100, go.touch))
+        scenario._until((diff / "over").exists)
+        (flooded.layer / "merged/over").unlink()
+        saved = 0
+        for had in (diff / "had").iterdir():
+            for name in had.read_text().split():
+                saved += 1
+                assert (diff / "safe" / name).exists(), name
+        assert saved
+        assert done.done is ("moved out of it" not in done.why), done.why
+        caught += not done.done
+        assert not (diff / "doomed").exists()
+    assert caught, "nothing was moved in the very moment"
+    engine.docker("kill", flooded.id)
 
 
 def test_killed_in_mid_removal_the_rest_is_named_and_the_next_run_finishes(engine: Engine) -> None:
