@@ -11,7 +11,7 @@ from app.cleanup.in_use import kernel_doubts, look_elsewhere
 from app.cleanup.makers import remove_first
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
-from app.cleanup.shell import quoted
+from app.cleanup.shell import is_sealed, only_while, quoted, typed
 from app.cleanup.world import Doubt, World, listed, named, pinned, refused, silent
 from app.host import looks
 from app.model import Kind, Owner, Reference, Volume
@@ -70,9 +70,20 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
 
 
 def _command(world: World, volume: Volume) -> str:
-    """By its name, if the daemon chose that itself: any other can be given again meanwhile."""
+    """By its name, which the daemon never chooses twice; one that somebody gave can be given again.
+
+    Then only while its directory is the same by inode and birth time, in nanoseconds.
+    """
     name = volume.owner.id
-    return world.docker("volume", "rm", name) if _CHOSEN.fullmatch(name) else ""
+    order = world.docker("volume", "rm", name)
+    if _CHOSEN.fullmatch(name):
+        return order
+    found = next((it.identity for it in seen([volume.path])), None)
+    if found is None or not found.born or not is_sealed(volume.path):
+        return ""
+    shown = typed("stat", "-c", "%i:%.9W", "--", volume.path)
+    seconds, rest = divmod(found.born, 1_000_000_000)
+    return only_while(shown, f"{found.inode}:{seconds}.{rest:09}", order)
 
 
 def expected_volume(volume: Volume, *, in_use: bool = False) -> Expected:
