@@ -117,6 +117,21 @@ def test_a_relative_lower_directory_of_somebody_else_hinders_nobody(
     assert found.allowed, found.refused_because
 
 
+def test_a_vanished_lower_directory_of_somebody_else_hinders_nobody(
+    engine: Engine, orphan: Path, there: Path, tmp_path: Path
+) -> None:
+    """As systemd-sysext leaves them: mounted in a namespace that ended with the mounting."""
+    (tmp_path / "other/usr").mkdir(parents=True)
+    (tmp_path / "bound").mkdir()
+    bound = f"{tmp_path}/bound"
+    with elsewhere(
+        f"mount -t tmpfs none {bound} && mkdir {bound}/usr && {overlay(f'{bound}/usr', there)} && "
+        f"umount -l {bound}"
+    ):
+        found = plan_on(engine, orphan)
+    assert found.allowed, found.refused_because
+
+
 def test_a_lower_directory_through_a_link(
     refusal: Refusal, orphan: Path, there: Path, tmp_path: Path
 ) -> None:
