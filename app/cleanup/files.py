@@ -15,7 +15,7 @@ from app.cleanup.attributes import maybe_shared
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
 from app.cleanup.containers import STOPPED, is_stopped, word_of
 from app.cleanup.held_space import held_open
-from app.cleanup.in_use import look_elsewhere, mounted_inside
+from app.cleanup.in_use import kernel_doubts, look_elsewhere, mounted_inside, unnamed_doubts
 from app.cleanup.inside import docker_exec
 from app.cleanup.overlay_mount import Entrance, entrance, mounted_at
 from app.cleanup.places import Reached, path_of, reach, reach_in_root
@@ -200,6 +200,8 @@ class _Case:
         if state not in STOPPED and not state.endswith(AS_LAST_SAVED):
             yield f"the container is {state or 'in a state that nobody knows'}", "look again"
         yield from mounted_inside(self.world, [self.layer])
+        yield from unnamed_doubts(self.world, self.layer)
+        yield from kernel_doubts(self.world, os.path.join(contents(self.layer), *self.names))
         if self.layer.is_snapshot:
             yield from maybe_mounted(self.world, self.layer)
         if self.upper.seen is Seen.UNKNOWN:

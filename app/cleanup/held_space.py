@@ -15,6 +15,9 @@ from app.cleanup.plan import Frees
 from app.host import looks
 
 _BLOCK = 512
+#: The topmost directory stays with what is held in it, and grows while entries are renamed into it
+#: before they go (app/cleanup/capture.py): so many names of at most 64 bytes each, in bytes.
+_GROWTH = 16 * 1024
 _Key = tuple[int, int]
 
 
@@ -38,7 +41,9 @@ def held_open(proc: bytes, base: bytes, names: Sequence[bytes]) -> Frees:
                 only = about.st_nlink == 1 or stat.S_ISDIR(about.st_mode)
                 if about.st_dev == device and only:
                     found[about.st_dev, about.st_ino] = about.st_blocks * _BLOCK
-    return Frees(sum(found.values()), len(found), least=bool(found))
+    if not found:
+        return Frees()
+    return Frees(sum(found.values()) + _GROWTH, len(found), least=True)
 
 
 def _links(process: bytes) -> Iterator[bytes]:

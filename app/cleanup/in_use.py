@@ -16,6 +16,7 @@ from app.host.kernel_users import Kernel, KernelUse, kernel_uses
 from app.host.open_files import Holder
 from app.host.within import Found, TooLarge, Within
 from app.model import Kind, Layer, Reference
+from app.stores.live import Use
 from app.stores.mounts import Mount
 from app.stores.overlays import Contents, Shown
 
@@ -30,18 +31,27 @@ def mount_doubts(world: World, layer: Layer) -> Iterator[Doubt]:
     """Mounts of a layer directory, or inside it, under whatever path, in whatever namespace."""
     if world.unseen_mounts:
         yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
-    for use in (*world.uses(layer.id), *world.kept_uses(layer.id)):
-        point = os.fsdecode(use.point)
-        yield (
-            f"it is mounted now at {point} as {use.as_what}{whose(world, use.mount)}",
-            way_out(world, use.mount) if use.mount else f"unmount it first: umount {point}",
-        )
+    yield from (_mounted(world, use) for use in world.uses(layer.id))
+    yield from unnamed_doubts(world, layer)
+    yield from mounted_inside(world, [layer])
+
+
+def unnamed_doubts(world: World, layer: Layer) -> Iterator[Doubt]:
+    """Mounts of it that only a closer look shows: kept by a descriptor, or with lost options."""
+    yield from (_mounted(world, use) for use in world.kept_uses(layer.id))
     for overlay, shown in world.perhaps(layer):
         yield (
             f"{overlay.may_use_words(shown)}{whose(world, overlay.mounts[0])}",
             way_out(world, overlay.mounts[0]),
         )
-    yield from mounted_inside(world, [layer])
+
+
+def _mounted(world: World, use: Use) -> Doubt:
+    point = os.fsdecode(use.point)
+    return (
+        f"it is mounted now at {point} as {use.as_what}{whose(world, use.mount)}",
+        way_out(world, use.mount) if use.mount else f"unmount it first: umount {quoted(point)}",
+    )
 
 
 def mounted_inside(world: World, layers: Iterable[Layer]) -> Iterator[Doubt]:
@@ -140,6 +150,19 @@ def open_doubts(world: World, path: bytes) -> Iterator[Doubt]:
         os.close(top)
     if files.unread:
         yield f"what process {files.unread[0]} holds open could not be read", look_elsewhere()
+
+
+def kernel_doubts(world: World, path: bytes) -> Iterator[Doubt]:
+    """What the kernel holds of it; nothing where it is not there."""
+    try:
+        top = os.open(path, _DIRECTORY)
+    except OSError:
+        return
+    try:
+        within = Within(top, os.path.basename(path), world.listed, world.proc)
+        yield from (_kernel(use) for use in kernel_uses(within, world.proc))
+    finally:
+        os.close(top)
 
 
 def held_in(world: World, path: bytes) -> Iterator[Holder]:

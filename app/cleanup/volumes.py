@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from app.cleanup.expected import same_root, seen
-from app.cleanup.in_use import look_elsewhere
+from app.cleanup.in_use import kernel_doubts, look_elsewhere
 from app.cleanup.makers import remove_first
 from app.cleanup.plan import Action, Confirmation, Expected, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
-from app.cleanup.shell import quoted
+from app.cleanup.shell import is_sealed, only_while, quoted, typed
 from app.cleanup.world import Doubt, World, listed, named, pinned, refused, silent
 from app.host import looks
 from app.model import Kind, Owner, Reference, Volume
@@ -70,9 +70,20 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
 
 
 def _command(world: World, volume: Volume) -> str:
-    """By its name, if the daemon chose that itself: any other can be given again meanwhile."""
+    """By its name, which the daemon never chooses twice; one that somebody gave can be given again.
+
+    Then only while its directory is the same by inode and birth time, in nanoseconds.
+    """
     name = volume.owner.id
-    return world.docker("volume", "rm", name) if _CHOSEN.fullmatch(name) else ""
+    order = world.docker("volume", "rm", name)
+    if _CHOSEN.fullmatch(name):
+        return order
+    found = next((it.identity for it in seen([volume.path])), None)
+    if found is None or not found.born or not is_sealed(volume.path):
+        return ""
+    shown = typed("stat", "-c", "%i:%.9W", "--", volume.path)
+    seconds, rest = divmod(found.born, 1_000_000_000)
+    return only_while(shown, f"{found.inode}:{seconds}.{rest:09}", order)
 
 
 def expected_volume(volume: Volume, *, in_use: bool = False) -> Expected:
@@ -125,6 +136,7 @@ def _against(world: World, volume: Volume, references: tuple[Reference, ...]) ->
         yield silent(world, "volumes"), "start the engine, then ask again"
     if world.unseen_mounts:
         yield f"it may be mounted: {world.unseen_mounts}", look_elsewhere()
+    yield from kernel_doubts(world, volume.path)
     if unsure := unknown_users(world):
         yield f"nobody can tell who uses it: {unsure}", "solve that first, then ask again"
     yield from _outside(world, volume.owner.id)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from app.host.namespaces import unescape
-from app.host.statx import Spot, spot, spot_of
+from app.host.statx import Raw, Spot, raw_spots, spot, spot_of
 
 #: Of one object as many holders are remembered: some may have ended when it is looked at.
 _HOLDERS = 16
@@ -101,6 +101,8 @@ class _Reading:
         self._proc = proc
         # Pipes, sockets and the like lie on mounts of the kernel's own, which nobody can walk.
         self._internal: dict[tuple[int, int], bool] = {}
+        self._skipped: set[tuple[int, ...]] = set()
+        self._quick: dict[Raw, list[Holder]] = {}
         self._same = _kcmp(proc)
         self._own = os.getpid() if self._same else _own(proc)
         self._nsfs = _device(os.path.join(proc, b"self/ns/mnt"))
@@ -137,16 +139,23 @@ class _Reading:
         place = at + b"/fd"
         directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for name in os.listdir(place):
-                self._hold(pid, How.OPEN, place + b"/" + name, name, directory)
+            # Most are seen already: this is the loop of hundreds of thousands.
+            for name, raw in raw_spots(os.listdir(place), directory):
+                link = place + b"/" + name
+                if raw is None:
+                    self._hold(pid, How.OPEN, link)
+                elif raw[1:4] not in self._skipped:
+                    holders = self._quick.get(raw)
+                    if holders is None:
+                        self._first(raw, Holder(pid, How.OPEN, link))
+                    elif len(holders) < _HOLDERS:
+                        holders.append(Holder(pid, How.OPEN, link))
         finally:
             os.close(directory)
 
-    def _hold(
-        self, pid: int, how: How, link: bytes, name: bytes = b"", directory: int | None = None
-    ) -> None:
+    def _hold(self, pid: int, how: How, link: bytes) -> None:
         try:
-            found = spot(name or link, directory)
+            found = spot(link)
         except OSError as error:
             if _ended(error):
                 return
@@ -155,19 +164,33 @@ class _Reading:
             # The filesystem itself has an error (a server that is gone): then it is none of ours
             # unless the mount is, which an O_PATH descriptor tells without asking it.
             found = _by_mount(link)
-        if found.mount or found.device:
-            holders = self.found.held.get(found)
-            if holders is not None:
-                if len(holders) < _HOLDERS:
-                    holders.append(Holder(pid, how, link))
-                return
+        self._keep(found, Holder(pid, how, link))
+
+    def _first(self, raw: Raw, holder: Holder) -> None:
+        inode, major, minor, mount, mode = raw
+        found = Spot(os.makedev(major, minor), inode, mount, stat.S_IFMT(mode))
+        if self._keep(found, holder):
+            self._quick[raw] = self.found.held[found]
+        elif self._internal.get((found.device, mount)):
+            self._skipped.add(raw[1:4])
+
+    def _keep(self, found: Spot, holder: Holder) -> bool:
+        """Whether it is of a kind that can lie in a directory."""
+        holders = self.found.held.get(found)
+        if holders is not None:
+            if len(holders) < _HOLDERS:
+                holders.append(holder)
+            return True
         if found.device == self._anonymous:
-            self._uring(pid, link)
+            self._uring(holder)
         elif found.device == self._nsfs:
-            if os.readlink(link).startswith(b"mnt:"):
-                self.found.namespaces.append(link)
-        elif not self._is_internal(found, link):
-            self.found.held[found] = [Holder(pid, how, link)]
+            with suppress(OSError):
+                if os.readlink(holder.link).startswith(b"mnt:"):
+                    self.found.namespaces.append(holder.link)
+        elif not self._is_internal(found, holder.link):
+            self.found.held[found] = [holder]
+            return True
+        return False
 
     def _is_internal(self, found: Spot, link: bytes) -> bool:
         """Whether it lies on no mount that anybody could have a directory on (``pipe:[7]``)."""
@@ -179,14 +202,14 @@ class _Reading:
             self._internal[key] = known = bool(known)
         return known
 
-    def _uring(self, pid: int, link: bytes) -> None:
+    def _uring(self, ring: Holder) -> None:
         """Files registered with a ring need no descriptor any more (io_uring/fdinfo.c)."""
         with suppress(OSError):
-            if os.readlink(link) != _URING:
+            if os.readlink(ring.link) != _URING:
                 return
-            text = _read(link.replace(b"/fd/", b"/fdinfo/"))
+            text = _read(ring.link.replace(b"/fd/", b"/fdinfo/"))
             for path in _REGISTERED.findall(text):
-                holder = Holder(pid, How.REGISTERED, link)
+                holder = Holder(ring.pid, How.REGISTERED, ring.link)
                 self.found.paths.append((holder, unescape(path)))
 
     def _memory(self, pid: int, at: bytes) -> bool:

@@ -11,6 +11,7 @@ import os
 import stat
 import struct
 import threading
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -48,6 +49,29 @@ def spot(name: bytes, parent: int | None = None, *, follow: bool = True) -> Spot
 def spot_of(descriptor: int) -> Spot:
     """The same of what is open, also by O_PATH. Raises OSError."""
     return _statx(descriptor, b"", _AT_EMPTY_PATH)
+
+
+#: Inode, major and minor number of the device, mount and mode: a Spot as the kernel tells it.
+Raw = tuple[int, int, int, int, int]
+
+
+def raw_spots(names: Iterable[bytes], parent: int) -> Iterator[tuple[bytes, Raw | None]]:
+    """Where each of these names of an open directory lies, links followed; None for an error.
+
+    The same as :func:`spot`, for hundreds of thousands.
+    """
+    call = _call()
+    if call is None:
+        yield from ((name, None) for name in names)
+        return
+    buffer, unpack = _buffers.statx, _STATX.unpack_from
+    flags = _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC
+    for name in names:
+        if call(parent, name, flags, 0, buffer):
+            yield name, None
+        else:
+            mask, mode, inode, major, minor, mount = unpack(buffer)
+            yield name, (inode, major, minor, mount if mask & _STATX_MNT_ID else 0, mode)
 
 
 _AT_FDCWD = -100

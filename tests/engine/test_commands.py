@@ -279,9 +279,12 @@ def test_a_named_volume_that_was_made_again_is_not_the_same(engine: Engine) -> N
     engine.docker("volume", "create", "data")
     new = engine.data / "volumes/data/_data/new"
     new.touch()
-    typed(engine, found.commands)
+    assert found.commands
+    assert typed(engine, found.commands) != 0
     assert new.exists()
-    engine.docker("volume", "rm", "data")
+    again = planned(engine, of(engine, Subject.VOLUME, "data"))
+    assert typed(engine, again.commands) == 0
+    assert not new.parent.parent.exists()
 
 
 def test_a_cache_record_goes_with_what_is_built_on_it_alone(engine: Engine) -> None:

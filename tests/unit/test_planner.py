@@ -239,6 +239,21 @@ def test_the_orphan_stays_while_something_is_loaded(root: SmallRoot) -> None:
     assert plan(root, root.orphan.path, later=7200).allowed
 
 
+@pytest.mark.parametrize(("user", "says"), [(0, "on the host itself"), (1000, "as root")])
+def test_where_not_even_root_may_look_it_is_said_what_helps(
+    root: SmallRoot, monkeypatch: pytest.MonkeyPatch, user: int, says: str
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("app.host.open_files._Reading.process", forbidden)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    answer = plan(root, root.orphan.path)
+    assert "could not be read" in answer.refused_because
+    assert says in answer.instead
+    assert ("as root" in answer.instead) == (user != 0)
+
+
 def test_a_download_that_is_under_way_keeps_every_orphan(root: SmallRoot) -> None:
     pulled = root.path / "tmp/GetImageBlob1"
     put_text(pulled, "x")

@@ -34,6 +34,13 @@ def test_every_shell_gets_the_very_bytes_back_or_there_is_no_command(parts: list
         assert done.stdout == b"".join(part + b"\0" for part in parts)
 
 
+@pytest.mark.parametrize(
+    "word", [b"new\nline", b"bad\xff", b"\x1b[31m", "größe".encode(), "\u202eexe".encode()]
+)
+def test_what_a_screen_or_a_shell_may_change_has_no_command(word: bytes) -> None:
+    assert typed("rm", word) == docker(SOCKET, "rm", os.fsdecode(word)) == ""
+
+
 def test_a_command_that_the_kernel_would_not_take_is_none() -> None:
     ids = tuple(f"{n:025}" for n in range(5000))
     assert prune(SOCKET, ids) == ""
