@@ -16,8 +16,9 @@ from app.host.kernel_users import Kernel, KernelUse, kernel_uses
 from app.host.open_files import Holder
 from app.host.within import Found, TooLarge, Within
 from app.model import Kind, Layer, Reference
-from app.stores.live import Use
+from app.stores.live import Use, find_live
 from app.stores.mounts import Mount
+from app.stores.overlay2 import LayerDir, LayerGraph
 from app.stores.overlays import Contents, Shown
 
 _DIRECTORY = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -44,6 +45,22 @@ def unnamed_doubts(world: World, layer: Layer) -> Iterator[Doubt]:
             f"{overlay.may_use_words(shown)}{whose(world, overlay.mounts[0])}",
             way_out(world, overlay.mounts[0]),
         )
+
+
+def mounts_of(world: World, path: bytes) -> Iterator[Doubt]:
+    """Mounts that use a file or directory which is no layer, wherever they are."""
+    name = os.path.basename(path)
+    graph = LayerGraph({os.fsdecode(name): LayerDir(os.fsdecode(name), path)}, {})
+    live = find_live(world.mounts, graph, world.proc)
+    yield from (_mounted(world, use) for use in live.uses.get(os.fsdecode(name), ()))
+    if os.path.isdir(path):
+        for overlay, shown in live.perhaps(path):
+            words = f"{overlay.may_use_words(shown)}{whose(world, overlay.mounts[0])}"
+            yield words, way_out(world, overlay.mounts[0])
+    for mount in world.mounts:
+        if mount.fstype != "overlay" and name in mount.root.split(b"/"):
+            point = os.fsdecode(mount.point)
+            yield f"it is mounted now at {point}{whose(world, mount)}", way_out(world, mount)
 
 
 def _mounted(world: World, use: Use) -> Doubt:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from app.cleanup.containers import word_of
-from app.cleanup.in_use import look_elsewhere, open_doubts
+from app.cleanup.in_use import look_elsewhere, mounts_of, open_doubts
 from app.cleanup.places import Gone, Unreachable, path_of, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Place, Plan, Step, Wish
 from app.cleanup.proof import YOUNG, doubts, evidence, newest_below
@@ -173,7 +173,8 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
     if age < YOUNG:
         why = "it changed within the last hour: a download, load or build may be writing it"
         return refused(wish, title, why, "wait an hour, then ask again")
-    seen = chain(world.blind(), open_doubts(world, path_of(found.place)))
+    path = path_of(found.place)
+    seen = chain(world.blind(), open_doubts(world, path), mounts_of(world, path))
     if reason := next(seen, None):
         return refused(wish, title, *reason)
     points = (it.point for it in world.mounts)

@@ -6,8 +6,10 @@ Each use of an orphan's directory refuses its removal and is named; afterwards i
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.planner import make_plan
 from tests.engine import archive, scenario
 from tests.engine.dockerd import Engine
 from tests.engine.scenario import BASE
-from tests.engine.test_plans import elsewhere, plan_on
+from tests.engine.test_plans import elsewhere, plan_on, surveyed
 
 pytestmark = pytest.mark.engine
 
@@ -77,8 +80,10 @@ def there(tmp_path: Path) -> Path:
 
 
 def overlay(lower: str, there: Path, at: Path | str = "/") -> str:
-    """A command that mounts it, standing in ``at``."""
-    return f"cd {at} && mount -t overlay none -o lowerdir={lower}:{there.parent}/empty {there}"
+    """A command that mounts it, standing in ``at``, and goes away from there."""
+    return (
+        f"cd {at} && mount -t overlay none -o lowerdir={lower}:{there.parent}/empty {there} && cd /"
+    )
 
 
 # --- overlays -------------------------------------------------------------------------------------
@@ -429,3 +434,21 @@ def test_a_file_of_a_stopped_container_with_a_loop_device_on_it(engine: Engine) 
     found = plan_on(engine, upper / "disk.img")
     assert found.allowed, found.refused_because
     engine.docker("rm", id_)
+
+
+@pytest.mark.parametrize("how", ["bind", "overlay"])
+def test_a_temporary_directory_that_is_mounted_somewhere(
+    engine: Engine, there: Path, how: str
+) -> None:
+    entry = engine.data / "tmp" / "left-over-1"
+    (entry / "a").mkdir(parents=True)
+    (entry / "a/f").write_text("x")
+    wish = Wish(Subject.PATH, bytes(engine.data), path=bytes(entry))
+    later = time.time() + 7200
+    command = f"mount --bind {entry}/a {there}" if how == "bind" else overlay("a", there, entry)
+    with elsewhere(command):
+        found = make_plan(wish, surveyed(engine), now=later)
+        assert str(there) in found.refused_because
+    found = make_plan(wish, surveyed(engine), now=later)
+    assert found.allowed, found.refused_because
+    shutil.rmtree(entry)

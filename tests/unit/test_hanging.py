@@ -12,6 +12,8 @@ import pytest
 
 from app.host import looks
 from app.host.hanging import Far, far, may_hang
+from app.scan.job import run
+from app.scan.walk import Unit, read_fence
 from tests.unit.commands import on
 from tests.unit.dead_fuse import KINDS, DeadMount, Ended, dead_mount, side_by_side, timed
 from tests.unit.small_root import SmallRoot, make_small_root
@@ -198,3 +200,30 @@ def test_looks_go_on_when_a_filesystem_answers_again(tmp_path: Path) -> None:
         assert "umount -l" in looks.problems()[0].sentence
     time.sleep(0.6)
     assert looks.given_up() == ()
+
+
+@pytest.mark.parametrize("core", ["native", "portable"])
+def test_a_scan_gives_up_what_hangs_and_does_the_rest(
+    tmp_path: Path, core: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its top answers, so that nobody knows before the walk."""
+    monkeypatch.setenv("WHODIFF_SCAN", core)
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good/file").write_bytes(b"x" * 9000)
+    with dead_mount(tmp_path / "mnt", "shallow") as mount:
+        time.sleep(0.6)
+        units = [Unit(bytes(mount.point)), Unit(bytes(tmp_path / "good"))]
+        results = {it.key: it for it in run(units, read_fence())}
+        assert bytes(mount.point) in {it.mount for it in looks.given_up()}
+    hung, good = (results[unit.path] for unit in units)
+    assert hung.usage.partial
+    assert (good.usage.inodes, good.usage.partial) == (2, False)
+
+
+def test_a_working_directory_that_hangs(small: SmallRoot, tmp_path: Path) -> None:
+    with dead_mount(tmp_path / "mnt", "shallow") as mount:
+        words = ("which", "no-such-thing", "./here", small.orphan.name, *on(small.path))
+        ended = timed(*words, mounts=(mount,), cwd=mount.point)
+    told(ended, mount)
+    assert small.orphan.name in ended.out
+    assert ended.status == 2

@@ -15,8 +15,9 @@ _TREE = Path(__file__).resolve().parents[2]
 def test_a_mutant_breaks_a_guard_that_is_there(mutant: Mutant) -> None:
     whole = (_TREE / mutant.file).read_text()
     assert mutant.broken(whole) != whole
-    for test in mutant.tests:
-        if not test.startswith("-"):
+    for before, test in zip(("", *mutant.tests), mutant.tests, strict=False):
+        # What follows -k is words of tests' names.
+        if before != "-k" and not test.startswith("-"):
             assert (_TREE / test.partition("::")[0]).exists()
 
 

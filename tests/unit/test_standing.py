@@ -82,6 +82,14 @@ def test_the_authors_of_a_directory_are_its_owner_and_whom_its_mode_lets_in(top:
     assert authors_of(bytes(top / "gone")) == frozenset()
 
 
+def test_who_writes_where_nothing_answers_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(_path: bytes) -> os.stat_result:
+        raise TimeoutError
+
+    monkeypatch.setattr("app.host.looks.stat_of", hangs)
+    assert authors_of(b"/somewhere") == {ANYBODY}
+
+
 @AS_ROOT
 @pytest.mark.parametrize(
     "part", ["", "image", "image/overlay2/layerdb/sha256", "containers", "buildkit", "overlay2"]
