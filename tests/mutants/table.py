@@ -735,6 +735,20 @@ MUTANTS: tuple[Mutant, ...] = (
         ("tests/unit/test_plan_logs.py",),
     ),
     Mutant(
+        "files: those of a stopped container leave every mount in one step",
+        "app/cleanup/files.py",
+        "step = replace(step, beside=above, known_as=known_as)",
+        "step = replace(step, known_as=known_as)",
+        ("tests/engine/test_aside.py", "-k=start_in_mid_removal"),
+    ),
+    Mutant(
+        "mounts: a live removal ends with its mount",
+        "app/cleanup/mount_changes.py",
+        "if live and not _is_based(live, target):",
+        "if False:",
+        ("tests/engine/test_aside.py", "-k=live_removal"),
+    ),
+    Mutant(
         "order: one connection",
         "app/stores/engine_line.py",
         "if not self._connections:",
