@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from app.cleanup.attributes import maybe_shared
@@ -30,6 +31,8 @@ from app.model import Container, Kind, Layer, Owner, Reference, Role, Volume
 
 #: States in which nothing of a container runs; any other word counts as alive.
 STOPPED = ("exited", "created", "dead", "not running")
+#: Names that are typed as they are drawn: those of Docker (``RestrictedNameChars``) and of image tags.
+_TYPEABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,63}")
 _START = (
     "start the engine, then ask again; single files inside a stopped container's layer can be "
     "removed without it"
@@ -47,8 +50,16 @@ def is_stopped(owner: Owner) -> bool:
 
 
 def word_of(id_: str) -> str:
-    """What is typed for a typed confirmation: the first twelve digits."""
+    """An id as people type it: the first twelve digits."""
     return id_.removeprefix("sha256:")[:12]
+
+
+def word_for(owner: Owner) -> str:
+    """What is typed for a typed confirmation: the whole name as it is shown, else the id.
+
+    A name that cannot be typed letter by letter, or not in one go, is none.
+    """
+    return owner.name if _TYPEABLE.fullmatch(owner.name) else word_of(owner.id)
 
 
 def plan_container(wish: Wish, world: World, id_: str) -> Plan:
@@ -133,7 +144,7 @@ def _allowed(wish: Wish, world: World, container: Container, path: bytes) -> Pla
         steps=(step,),
         frees=_frees(world, container, offered if takes else (), force),
         confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
-        word=word_of(owner.id) if typed else "",
+        word=word_for(owner) if typed else "",
         consequences=tuple(_consequences(world, container, settings, offered, takes)),
         references=_references(world, container, takes),
         evidence=container.evidence,

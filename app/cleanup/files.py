@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from app.cleanup.attributes import maybe_shared
 from app.cleanup.beneath import Look, Seen, look, shows_beneath
-from app.cleanup.containers import STOPPED, is_stopped, word_of
+from app.cleanup.containers import STOPPED, is_stopped, word_for, word_of
 from app.cleanup.held_space import held_open
 from app.cleanup.in_use import kernel_doubts, look_elsewhere, mounted_inside, unnamed_doubts
 from app.cleanup.inside import docker_exec
@@ -259,7 +259,7 @@ class _Case:
             steps=(step,),
             frees=frees,
             confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
-            word=word_of(self.owner.id) if typed else "",
+            word=word_for(self.owner) if typed else "",
             consequences=(lost, *notes),
             references=(owner, *of_layers([self.layer], (Kind.MOUNT,))),
             evidence=(evidence, *self.layer.evidence),

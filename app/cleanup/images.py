@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from app.cleanup.containers import word_of, word_of_layer
+from app.cleanup.containers import word_for, word_of, word_of_layer
 from app.cleanup.expected import seen
 from app.cleanup.in_use import hindering
 from app.cleanup.makers import remove_first
@@ -129,7 +129,7 @@ def _paths(world: World, layers: Sequence[Layer]) -> list[bytes]:
 
 
 def _word(images: Sequence[ImageInfo], layer: Layer | None) -> str:
-    return word_of_layer(layer) if layer else word_of(images[0].owner.id)
+    return word_of_layer(layer) if layer else word_for(images[0].owner)
 
 
 def _against(world: World, family: _Family, going: Sequence[Layer]) -> Iterator[Doubt]:

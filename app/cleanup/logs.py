@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from app.cleanup.containers import is_stopped, word_of
+from app.cleanup.containers import is_stopped, word_for
 from app.cleanup.places import Gone, Reached, path_of, reach_in_root
 from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.settings import read_settings
@@ -166,7 +166,7 @@ class _Logs:
             steps=tuple(steps),
             frees=replace(total, least=not is_stopped(self.container.owner)),
             confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
-            word=word_of(self.container.owner.id) if typed else "",
+            word=word_for(self.container.owner) if typed else "",
             consequences=tuple(self._consequences(emptied, erased)),
             references=self._references(),
             evidence=self.container.evidence,

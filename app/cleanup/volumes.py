@@ -61,7 +61,7 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
         steps=(step,),
         frees=Frees(least=True) if volume.backing else world.frees([volume.path]),
         confirmation=Confirmation.PLAIN if volume.anonymous else Confirmation.TYPED,
-        word="" if volume.anonymous else name[:12],
+        word="" if volume.anonymous else name,
         consequences=tuple(_consequences(volume)),
         references=references,
         evidence=volume.evidence,

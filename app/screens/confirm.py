@@ -50,8 +50,10 @@ class ConfirmScreen(Modal[Answer]):
         Binding("escape", "no", "Cancel", show=False),
         Binding("pagedown", "turn(1)", "Page down", show=False),
         Binding("pageup", "turn(-1)", "Page up", show=False),
-        Binding("left,up", "app.focus_previous", "Previous", show=False),
-        Binding("right,down", "app.focus_next", "Next", show=False),
+        Binding("down", "line(1)", "Scroll down", show=False),
+        Binding("up", "line(-1)", "Scroll up", show=False),
+        Binding("left", "app.focus_previous", "Previous", show=False),
+        Binding("right", "app.focus_next", "Next", show=False),
     ]
 
     def __init__(
@@ -59,13 +61,18 @@ class ConfirmScreen(Modal[Answer]):
         question: Together,
         *,
         asked: Sequence[str] = (),
+        anew: bool = False,
         read_only: bool = False,
         ascii: bool = False,
     ) -> None:
-        """``asked`` are the sentences that the first yes was answered with."""
+        """``asked`` are the sentences that the first yes was answered with.
+
+        ``anew`` where ticking the box made this plan: it takes the place of one that was read.
+        """
         super().__init__()
         self._question = question
         self._asked = asked
+        self._anew = anew
         self._read_only = read_only
         self._ascii = ascii
 
@@ -110,15 +117,15 @@ class ConfirmScreen(Modal[Answer]):
             yield Choice(words, ticked=question.with_volumes, ascii=self._ascii, id="volumes")
         if self._word:
             yield Static(Text(self._request()), id="request")
-            yield Input(placeholder="type it here", compact=True, select_on_focus=False, id="word")
+            yield Input(compact=True, select_on_focus=False, id="word")
 
     def _request(self) -> str:
-        return f"To delete it, type {safe(self._word)} here (Tab leads here):"
+        return f"Type {safe(self._word)} to confirm (Tab leads here):"
 
     def on_mount(self) -> None:
         question = self._question
         self.query_one("#plan", DetailsPane).show(
-            question_sections(question, self._asked, self._read_only)
+            question_sections(question, self._asked, self._read_only, anew=self._anew)
         )
         self.query_one(ReferenceList).show_references(reference_groups(question))
         self._fit()
@@ -155,12 +162,21 @@ class ConfirmScreen(Modal[Answer]):
 
     def action_turn(self, pages: int) -> None:
         """Scroll the plan, and once it is at its end the references; back the other way round."""
-        panes = self._panes() if pages > 0 else self._panes()[::-1]
-        for pane in panes:
-            end = pane.max_scroll_y if pages > 0 else 0
+        if pane := self._next_pane(pages):
+            pane.action_scroll_page(pages)
+
+    def action_line(self, lines: int) -> None:
+        """The same by lines. These keys never lead to a button: who scrolls is still reading."""
+        if pane := self._next_pane(lines):
+            pane.action_scroll_by(lines)
+
+    def _next_pane(self, direction: int) -> DetailsPane | None:
+        """What is to scroll; None at the end."""
+        for pane in self._panes() if direction > 0 else self._panes()[::-1]:
+            end = pane.max_scroll_y if direction > 0 else 0
             if pane.scroll_offset.y != end:
-                pane.action_scroll_page(pages)
-                return
+                return pane
+        return None
 
     @on(Input.Changed)
     def _compare(self, message: Input.Changed) -> None:

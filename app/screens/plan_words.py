@@ -12,6 +12,7 @@ from app.text import count, short_id, size
 from widgets.details_pane import Line, Section
 from widgets.reference_list import Group
 
+ANEW = "This plan was made anew: what is deleted with it has changed. Read it again."
 READ_ONLY = "This is the plan only: whodiff runs with --read-only and removes nothing."
 
 
@@ -29,11 +30,16 @@ def _inodes(n: int) -> str:
 
 
 def question_sections(
-    question: Together, asked: Sequence[str] = (), read_only: bool = False
+    question: Together, asked: Sequence[str] = (), read_only: bool = False, *, anew: bool = False
 ) -> list[Section]:
-    """What would be done; a refusal first, and before all ``asked``: why a second yes is needed."""
+    """What would be done; a refusal first, and before all ``asked``: why a second yes is needed.
+
+    ``anew`` says that it is another plan than the one that was just shown.
+    """
     only = read_only and question.plans
     sections = [Section("nothing goes", [Line("", READ_ONLY, "warn")])] if only else []
+    if anew:
+        sections.append(Section("planned anew", [Line("", ANEW, "warn")]))
     if asked:
         sections.append(Section("once more", [Line("", it, "warn") for it in asked]))
     sections += [_refusal(plan) for plan in question.refused]

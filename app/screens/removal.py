@@ -45,13 +45,15 @@ async def remove(
     Returns what came of the plans that were begun; nothing where the user said no.
     """
     asked: tuple[str, ...] = ()
+    anew = False
     while True:
         plans = await app.push_screen_wait(LookingScreen(partial(_plan, removal), wishes))
         if plans is None:
             return ()
         question = together(plans)
-        dialog = ConfirmScreen(question, asked=asked, read_only=read_only, ascii=ascii)
+        dialog = ConfirmScreen(question, asked=asked, anew=anew, read_only=read_only, ascii=ascii)
         answer = await app.push_screen_wait(dialog)
+        anew = answer is Answer.VOLUMES
         if answer is Answer.VOLUMES:
             wishes = _with_volumes(wishes, plans, wanted=not question.with_volumes)
         elif answer is Answer.NO or read_only:

@@ -273,5 +273,8 @@ def _meaning(part: Part) -> str:
         case Hold.SHARED:
             return ", so it may be somebody else's: what no metadata names is unknown"
     if part.target:
-        return ": what lies there is shown, and nothing is removed there without Docker"
+        return (
+            ": what lies there has its names but is not measured, "
+            "and nothing is removed there without Docker"
+        )
     return "; Docker works here, so it is this one's"

@@ -95,13 +95,13 @@ def test_a_stopped_container_goes_through_the_engine(plan: Planner, truth: Truth
     assert not found.frees.least
 
 
-def test_a_running_container_needs_force_and_the_typed_id(plan: Planner, truth: Truth) -> None:
+def test_a_running_container_needs_force_and_the_typed_name(plan: Planner, truth: Truth) -> None:
     known = truth.containers["arroyo-worker-1"]
     for asked in (container(truth, known.name), layer(truth, known.writable) / "diff"):
         found = plan(asked)
         assert found.allowed
         assert found.steps[0].force
-        assert (found.confirmation, found.word) == (Confirmation.TYPED, known.id[:12])
+        assert (found.confirmation, found.word) == (Confirmation.TYPED, known.name)
         assert found.frees.inodes > 12_000
         assert any("kills it" in words for words in found.consequences)
         assert any(it.kind is Kind.MOUNT for it in found.references)
@@ -293,7 +293,7 @@ def test_a_file_of_a_running_container_goes_through_its_mount(plan: Planner, tru
         assert step.place.base == bytes(place / "merged")
         assert b"/".join(step.place.names) == FLOOD_PATH.encode()
         assert step.place.identity == identified(place / "merged" / FLOOD_PATH)
-        assert (found.confirmation, found.word) == (Confirmation.TYPED, known.id[:12])
+        assert (found.confirmation, found.word) == (Confirmation.TYPED, known.name)
         assert found.frees.inodes == du(place / "diff" / FLOOD_PATH)
     assert changes(plan(seen), plan(seen)) == ()
     other = plan(replace(seen, seen=replace(about, born=about.born + 1)))
@@ -420,7 +420,7 @@ def test_logs_are_emptied_never_unlinked(plan: Planner, truth: Truth) -> None:
         assert found.frees.inodes == 0
     running = truth.containers["web-api-1"]
     typed = plan(running.log_path)
-    assert (typed.confirmation, typed.word) == (Confirmation.TYPED, running.id[:12])
+    assert (typed.confirmation, typed.word) == (Confirmation.TYPED, running.name)
     for name in ("config.v2.json", "hostname", "checkpoints"):
         assert not plan(log.parent / name).allowed
 

@@ -76,11 +76,11 @@ def test_the_folder_that_ate_all_inodes_is_found_and_goes_through_the_mount(
     spare_engine: Engine, full_place: Path, size: tuple[int, int]
 ) -> None:
     engine = on_small_disk(spare_engine, mebibytes=128)
-    container = run(engine, "arroyo", FLOOD, "--network=none")
+    run(engine, "arroyo", FLOOD, "--network=none")
     wait(lambda: free(engine)[1] == 0)
     with explorer(engine, full_place, "--sort", "inodes", size=size) as terminal:
         _down_to_folder(terminal, ["containers", "arroyo", "writable layer", "checkpoints"])
-        _delete(terminal, word=container[:12])
+        _delete(terminal, word="arroyo")
         terminal.press("q")
         assert terminal.end() == 0
     assert free(engine)[1] > 2500
@@ -91,11 +91,11 @@ def test_the_queue_that_ate_all_bytes_goes_through_the_mount(
     spare_engine: Engine, full_place: Path
 ) -> None:
     engine = on_small_disk(spare_engine, mebibytes=96)
-    container = run(engine, "elk", HOARD, "--network=none")
+    run(engine, "elk", HOARD, "--network=none")
     wait(lambda: free(engine)[0] < MOST_LEFT)
     with explorer(engine, full_place, "--sort", "bytes", size=(80, 24)) as terminal:
         _down_to_folder(terminal, ["containers", "elk", "writable layer", "queue"])
-        _delete(terminal, word=container[:12])
+        _delete(terminal, word="elk")
         terminal.press("q")
         assert terminal.end() == 0
     assert free(engine)[0] > 40 * MIB
@@ -122,7 +122,7 @@ def _delete(terminal: Terminal, word: str) -> None:
     terminal.press("d")
     terminal.until(lambda: "▶[ Cancel ]" in terminal.text)
     assert "merged" in terminal.text, "through the mount"
-    assert f"type {word}" in terminal.text
+    assert f"Type {word} to confirm" in terminal.text
     terminal.press("\t")
     terminal.until(lambda: "▶[ Cancel ]" not in terminal.text)
     terminal.press(word)

@@ -61,7 +61,7 @@ async def test_the_dialog_says_all_and_cancel_has_the_keys(
         ):
             assert words in page
         assert "referred to by (2)" in it.text
-        assert f"type {WORD} here" in it.text
+        assert f"Type {WORD} to confirm" in it.text
         assert room.wishes[0].subject is Subject.CONTAINER
         assert room.wishes[0].root == bytes(sample)
         assert len(room.wishes[0].id) == 64
@@ -163,7 +163,7 @@ async def test_five_hundred_references_leave_the_buttons(
         assert "▶[ Cancel ]" in it.text
         assert "Delete" in it.text
         assert "referred to by (500)" in it.text
-        assert f"type {WORD} here" in it.text
+        assert f"Type {WORD} to confirm" in it.text
         assert "PgDn: there is more" in it.text
         page = await whole(it)
         assert "Consequence 59." in page
@@ -371,6 +371,7 @@ async def test_the_box_plans_again_with_the_volumes(sample: Path, size: tuple[in
         await it.go_to("arroyo")
         await ask(it)
         assert "[ ] remove the 2 anonymous volumes too" in it.text
+        assert "made anew" not in it.text
         await focus(it, "word")
         await it.press(*WORD)
         for ticked in (True, False, True):
@@ -378,6 +379,7 @@ async def test_the_box_plans_again_with_the_volumes(sample: Path, size: tuple[in
             await it.step("space")
             await in_dialog(it)
             assert ("[x] remove the 2" in it.text) is ticked
+            assert "This plan was made anew" in it.text, "another plan than the one that was read"
             page = await whole(it)
             assert ("--volumes" in page) is ticked
             assert ("that go too" in page) is ticked
@@ -388,3 +390,35 @@ async def test_the_box_plans_again_with_the_volumes(sample: Path, size: tuple[in
         await it.until(lambda: "promised" in it.text)
     assert [plan.wish.anonymous_volumes for plan in room.ran] == [True]
     assert room.ran[0].steps[0].volumes
+
+
+@BOTH_SIZES
+async def test_keys_that_scroll_never_lead_to_a_button(sample: Path, size: tuple[int, int]) -> None:
+    """Where nothing has to be typed, Up meant for the text would be one Enter from a removal."""
+    many = tuple(f"Consequence {number}." for number in range(60))
+    room = Room(lambda asked: replace(volume_plan(asked), consequences=many))
+    async with removing(sample, room, size) as it:
+        await it.go_to("arroyo")
+        await ask(it)
+        assert not button(it, "delete").disabled
+        pane = it.app.screen.query_one("#plan")
+        for key, there in (("down", 1), ("down", 2), ("up", 1), ("up", 0), ("up", 0)):
+            await it.press(key)
+            assert (focused(it), pane.scroll_offset.y) == ("no", there)
+        for key in ("pagedown", "pageup", "pageup"):
+            await it.press(key)
+            assert focused(it) == "no"
+        assert pane.scroll_offset.y == 0
+        await it.press("left")
+        assert focused(it) == "delete", "who wants the button goes to it"
+
+
+@pytest.mark.parametrize("key", ["up", "down", "pageup", "pagedown"])
+async def test_where_all_is_to_be_seen_scrolling_keys_do_nothing(sample: Path, key: str) -> None:
+    room = Room(volume_plan)
+    async with removing(sample, room) as it:
+        await it.go_to("arroyo")
+        await ask(it)
+        await it.press(key, "enter")
+        await back(it)
+    assert room.ran == []

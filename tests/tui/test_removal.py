@@ -162,7 +162,7 @@ async def test_several_words_are_typed_one_after_the_other(sample: Path) -> None
         await it.press("space", "space")
         await ask(it)
         first, second = (asked.id[:12] for asked in room.wishes)
-        assert f"type {first} {second} here" in it.text
+        assert f"Type {first} {second} to confirm" in it.text
         it.app.screen.query_one(Input).value = first
         await it.pilot.pause()
         assert button(it, "delete").disabled

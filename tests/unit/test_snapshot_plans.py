@@ -144,12 +144,12 @@ def test_a_container_goes_by_its_id_with_its_snapshots(
             assert host.plan(asked, found=found).steps == answer.steps
 
 
-def test_a_running_container_takes_its_id(host: Host) -> None:
+def test_a_running_container_takes_its_name(host: Host) -> None:
     found = host.survey()
     id_ = container_id(found, RUNNING)
     answer = host.plan(Wish(Subject.CONTAINER, bytes(host.data), id=id_), found=found)
     assert answer.steps[0].force
-    assert (answer.confirmation, answer.word) == (Confirmation.TYPED, id_[:12])
+    assert (answer.confirmation, answer.word) == (Confirmation.TYPED, RUNNING)
 
 
 def test_without_the_engine_nothing_of_it_goes(host: Host) -> None:
