@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Action, Subject
+from app.cleanup.plan.model import Action, Subject
 from tests.engine import archive
 from tests.engine.dockerd import Engine
 from tests.engine.planning import (

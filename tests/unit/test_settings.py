@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.settings import Settings, read_settings
+from app.cleanup.plan.container_settings import Settings, read_settings
 from app.model import Container, Kind, Owner
 from tests.unit.store_files import DAMAGES
 
