@@ -574,6 +574,20 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
     ),
     Mutant(
+        "commands: none goes on through a link into a volume",
+        "app/cleanup/inside.py",
+        "        or not settings.is_alone\n",
+        "",
+        (_COMMANDS, "-k", "what_is_mounted or reaches_others"),
+    ),
+    Mutant(
+        "commands: a volume goes by what it is, whoever named it",
+        "app/cleanup/volumes.py",
+        'return only_while(shown, f"{found.inode}:{seconds}.{rest:09}", order)',
+        "return order",
+        (_COMMANDS, "-k", "made_again"),
+    ),
+    Mutant(
         "commands: an rm that a mount hides is none",
         "app/cleanup/plan/exec_command.py",
         "_is_seen(world, layer, (place, found))\n",

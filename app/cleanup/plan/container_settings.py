@@ -23,6 +23,8 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ROOTS = ("", "0", "root")
 #: To remove what others own, wherever it lies (capabilities(7)).
 _NEEDED = {"ALL", "DAC_OVERRIDE", "FOWNER"}
+#: With them a container mounts what it likes, or enters other processes' file systems.
+_LEADING_OUT = {"ALL", "SYS_ADMIN", "SYS_PTRACE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,12 @@ class Inside:
 
     ``path`` are the directories of its PATH. ``lets_root_remove``: it runs as root, with what lets
     root remove whatever is there (capabilities(7)), and the container's root can be written to.
+    ``is_alone``: no link in it leads to files of the host, of a volume or of another container.
     """
 
     path: tuple[bytes, ...]
     lets_root_remove: bool
+    is_alone: bool
 
 
 def read_inside(container: Container) -> Inside | None:
@@ -65,14 +69,31 @@ def read_inside(container: Container) -> Inside | None:
         return None
     config = made.fields("Config")
     user = config.text("User").partition(":")[0]
-    dropped = {it.upper().removeprefix("CAP_") for it in asked.texts("CapDrop")}
+    dropped = _capabilities(asked, "CapDrop")
     path = next(
         (it.partition("=")[2] for it in config.texts("Env") if it.startswith("PATH=")), _PATH
     )
     return Inside(
         tuple(os.fsencode(it) for it in path.split(":") if it.startswith("/")),
         user in _ROOTS and not dropped & _NEEDED and not asked.flag("ReadonlyRootfs"),
+        _is_alone(asked, made),
     )
+
+
+def _capabilities(asked: Fields, name: str) -> set[str]:
+    return {it.upper().removeprefix("CAP_") for it in asked.texts(name)}
+
+
+def _is_alone(asked: Fields, made: Fields) -> bool:
+    """Nothing mounted but tmpfs, no other processes' /proc/PID/root, no /dev/shm of others."""
+    mounts = any(it.text("Type") != "tmpfs" for it in _mounts(made))
+    shown = mounts or any(asked.texts(it) for it in ("Binds", "VolumesFrom"))
+    joined = any(
+        asked.text(name) == "host" or asked.text(name).startswith(_SHARED)
+        for name in ("PidMode", "IpcMode")
+    )
+    free = asked.flag("Privileged") or bool(_capabilities(asked, "CapAdd") & _LEADING_OUT)
+    return not (shown or joined or free or asked.wrong or made.wrong)
 
 
 def read_settings(container: Container) -> Settings:

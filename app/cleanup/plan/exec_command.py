@@ -1,8 +1,9 @@
 """The command that removes something from inside a running container, where there is one.
 
 Typed by hand it is as safe as the plan: whatever links the container makes meanwhile lead nowhere
-but to its own files. It does what the plan does only where the container lets its root do that, and
-where it has an ``rm``.
+but to its own files. So there is none where anything else is mounted in it, as volumes are: ``rm``
+would go on through a link into that. It does what the plan does only where the container lets its
+root do that, and where it has an ``rm``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def docker_exec(
     """``docker exec ID rm -rf -- PATH`` for what lies at ``names`` in the container; "" for none.
 
     None for a container that is paused, or whose daemon is not heard; for one that does not run as
-    root, or may not write where root may; and where no rm is found, or something hides it.
+    root, or may not write where root may; for one in which a link can lead to what is not its own;
+    and where no rm is found, or something hides it.
     """
     container = world.container(layer.owners[0].id)
     if world.silence or container is None or container.owner.state != _RUNNING:
@@ -37,6 +39,7 @@ def docker_exec(
     if (
         settings is None
         or not settings.lets_root_remove
+        or not settings.is_alone
         or not _has_rm(world, layer, way, settings)
     ):
         return ""

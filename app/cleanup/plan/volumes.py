@@ -19,8 +19,6 @@ from app.model import Kind, Owner, Reference, Volume
 
 #: moby daemon/names/names.go RestrictedNamePattern.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-#: moby volume/service/service.go Create: stringid.GenerateRandomID.
-_CHOSEN = re.compile(r"[0-9a-f]{64}")
 _UNKNOWN = "not known"
 #: Where a local volume has its data (moby volume/local/local.go volumeDataPathName).
 _DATA = b"_data"
@@ -70,19 +68,16 @@ def plan_volume(wish: Wish, world: World, name: str) -> Plan:
 
 
 def _command(world: World, volume: Volume) -> str:
-    """By its name, which the daemon never chooses twice; one that somebody gave can be given again.
+    """By its name, only while its directory is the same by inode and birth time, in nanoseconds.
 
-    Then only while its directory is the same by inode and birth time, in nanoseconds.
+    Whoever restores a volume can give any name again, one that the daemon chose too.
     """
-    name = volume.owner.id
-    order = world.docker("volume", "rm", name)
-    if _CHOSEN.fullmatch(name):
-        return order
     found = next((it.identity for it in seen([volume.path])), None)
     if found is None or not found.born or not is_sealed(volume.path):
         return ""
     shown = typed("stat", "-c", "%i:%.9W", "--", volume.path)
     seconds, rest = divmod(found.born, 1_000_000_000)
+    order = world.docker("volume", "rm", volume.owner.id)
     return only_while(shown, f"{found.inode}:{seconds}.{rest:09}", order)
 
 
