@@ -575,14 +575,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "commands: none goes on through a link into a volume",
-        "app/cleanup/inside.py",
+        "app/cleanup/plan/exec_command.py",
         "        or not settings.is_alone\n",
         "",
         (_COMMANDS, "-k", "what_is_mounted or reaches_others"),
     ),
     Mutant(
         "commands: a volume goes by what it is, whoever named it",
-        "app/cleanup/volumes.py",
+        "app/cleanup/plan/volumes.py",
         'return only_while(shown, f"{found.inode}:{seconds}.{rest:09}", order)',
         "return order",
         (_COMMANDS, "-k", "made_again"),
