@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from app.cleanup import shell
-from app.cleanup.outcome import Outcome, Progress, Space
-from app.cleanup.plan import Frees, Plan
-from app.cleanup.together import Together
+from app.cleanup.execute.outcome import Outcome, Progress, Space
+from app.cleanup.plan import commands as shell
+from app.cleanup.plan.batch import Together
+from app.cleanup.plan.model import Frees, Plan
 from app.text import count, short_id, size
 from widgets.details_pane import Line, Section
 from widgets.reference_list import Group

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Subject
+from app.cleanup.plan.model import Subject
 from tests.engine import archive
 from tests.engine.dockerd import DockerdError, Engine
 from tests.engine.planning import BASE, load, of, planned, run, typed

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.planner import make_plan
+from app.cleanup.plan.model import Plan, Subject, Wish
+from app.cleanup.plan.planner import make_plan
 from tests.engine import archive, scenario
 from tests.engine.dockerd import Engine
 from tests.engine.scenario import BASE

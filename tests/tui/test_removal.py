@@ -16,8 +16,8 @@ import pytest
 from textual.command import CommandPalette
 from textual.widgets import Input
 
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Frees, Plan, Subject, Wish
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Frees, Plan, Subject, Wish
 from app.demo.layout import add_directory, make_root
 from app.model import Kind
 from app.screens.explore import ExploreScreen

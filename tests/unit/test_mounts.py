@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.host import namespaces
-from app.stores.mounts import Mount, mount_points_below, read_all, read_mountinfo, read_own
+from app.host.mounts import Mount, mount_points_below, read_all, read_mountinfo, read_own
 
 names = st.binary(min_size=1, max_size=20).map(lambda raw: raw.replace(b"\0", b"0"))
 paths = st.lists(names, min_size=1, max_size=4).map(lambda parts: b"/" + b"/".join(parts))

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Subject, Wish
-from app.cleanup.planner import make_plan
+from app.cleanup.plan.model import Subject, Wish
+from app.cleanup.plan.planner import make_plan
 from app.demo.content import DAY, set_age
+from app.discovery.request import Request, Survey
+from app.discovery.roots import discover
+from app.discovery.standing import strangers_of
 from app.host.authors import ANYBODY, authors_of
+from app.lookup.query import lookup
 from app.model import DataRoot, Hold, ImageStore, Kind, Role, Store
-from app.stores.discover import discover
-from app.stores.lookup import lookup
-from app.stores.request import Request, Survey
-from app.stores.standing import strangers_of
-from app.stores.survey import survey
+from app.survey import survey
 from tests.unit.removals import unmounting
 from tests.unit.small_root import SmallRoot, make_small_root
 
@@ -387,8 +387,10 @@ def in_a_stopped_container(store: Store) -> bytes:
 def test_no_file_goes_from_a_snapshot_that_another_containerd_shows(
     captures: Path, top: Path, way: str, owner: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cleanup.world.sees_machine", lambda _proc: True)
-    monkeypatch.setattr("app.stores.states.sees_machine", lambda _proc: True)
+    monkeypatch.setattr("app.cleanup.plan.context.sees_machine", lambda _proc: True)
+    monkeypatch.setattr(
+        "app.stores.metadata.docker.container_state.sees_machine", lambda _proc: True
+    )
     docker, containerd = containerd_host(captures, top)
     theirs = top / "home"
     theirs.mkdir()
