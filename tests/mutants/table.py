@@ -574,6 +574,20 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
     ),
     Mutant(
+        "promises: data that another file has too stays",
+        "app/cleanup/plan/shared_extents.py",
+        "total += length if flags & (_SHARED | _ENCODED | _INLINE) else 0",
+        "total += 0",
+        ("tests/engine/test_shared_data.py",),
+    ),
+    Mutant(
+        "promises: what was not looked at in time may be shared",
+        "app/cleanup/plan/shared_extents.py",
+        "return min(own, counted), False",
+        "return counted, False",
+        ("tests/unit/test_shared_extents.py",),
+    ),
+    Mutant(
         "commands: none goes on through a link into a volume",
         "app/cleanup/plan/exec_command.py",
         "        or not settings.is_alone\n",
