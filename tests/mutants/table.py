@@ -751,7 +751,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "promises: shared attribute blocks",
         "app/cleanup/plan/attribute_blocks.py",
-        "total = max(about.st_blocks * _BLOCK - about.st_size, 0)",
+        "total = max(about.st_blocks * _BLOCK - listed, 0)",
         "total = 0",
         (_MEASURED,),
     ),
