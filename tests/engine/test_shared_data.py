@@ -104,3 +104,14 @@ def test_what_is_compressed_takes_less_than_it_says(spare_engine: Engine) -> Non
     found = planned(engine, of(engine, Subject.VOLUME, "data"))
     assert found.frees.least
     assert found.frees.bytes < NEARLY
+
+
+def test_what_lies_within_inodes_is_no_space(spare_engine: Engine) -> None:
+    """ext4 with inline_data counts it in sectors."""
+    engine = _mounted(spare_engine, "ext4", "-m", "0", "-O", "inline_data")
+    id_ = ended(engine, "mkdir /work; for n in $(seq 99); do echo $n > /work/$n; done")
+    big = upper(engine, id_) / "work/big"
+    big.write_bytes(os.urandom(BIG))
+    found = planned(engine, of(engine, Subject.CONTAINER, id_))
+    assert found.frees.bytes >= BIG
+    kept(engine, found, exact=False)

@@ -577,8 +577,15 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "promises: data that another file has too stays",
         "app/cleanup/plan/shared_extents.py",
-        "total += length if flags & (_SHARED | _ENCODED | _INLINE) else 0",
-        "total += 0",
+        "length if flags & (_SHARED | _ENCODED) else 0",
+        "0",
+        ("tests/engine/test_shared_data.py",),
+    ),
+    Mutant(
+        "promises: what lies within inodes is no space",
+        "app/cleanup/plan/shared_extents.py",
+        "fstype in _EXACT and not _has_parts_of_blocks(place, counted)",
+        "fstype in _EXACT",
         ("tests/engine/test_shared_data.py",),
     ),
     Mutant(
@@ -745,7 +752,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "promises: shared attribute blocks",
         "app/cleanup/plan/attribute_blocks.py",
-        "total = max(about.st_blocks * _BLOCK - about.st_size, 0)",
+        "total = max(about.st_blocks * _BLOCK - listed, 0)",
         "total = 0",
         (_MEASURED,),
     ),

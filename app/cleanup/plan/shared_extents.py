@@ -31,6 +31,7 @@ _FS_IOC_FIEMAP = 0xC020660B
 _SHARED, _ENCODED, _INLINE, _LAST = 0x2000, 0x8, 0x200, 0x1
 _HEAD, _EXTENT = struct.Struct("=QQLLLL"), struct.Struct("=QQQQQLLLL")
 _AT_ONCE = 128
+_ALL = 1 << 62
 #: Directories within one another; deeper ones are not looked at.
 _DEEPEST = 200
 
@@ -52,7 +53,7 @@ def own_bytes(path: bytes, counted: int, seconds: float = PATIENCE) -> tuple[int
     above, name = os.path.split(path)
     place = os.path.join(looks.realpath(above), name)
     fstype = _fstype(place)
-    if fstype in _EXACT:
+    if fstype in _EXACT and not _has_parts_of_blocks(place, counted):
         return counted, True
     if not counted or may_hang(fstype):
         return counted, False
@@ -69,6 +70,14 @@ def own_bytes(path: bytes, counted: int, seconds: float = PATIENCE) -> tuple[int
     except _Unknown:
         return counted, False
     return max(counted - shared, 0), False
+
+
+def _has_parts_of_blocks(path: bytes, counted: int) -> bool:
+    """Whether ext4 counts data that lies within inodes (fs/ext4/inode.c ext4_file_getattr)."""
+    try:
+        return counted % os.statvfs(os.path.dirname(path)).f_frsize != 0
+    except OSError:
+        return True
 
 
 def _fstype(path: bytes) -> str:
@@ -151,7 +160,8 @@ def _common(descriptor: int) -> int:
             logical, _, length, _, _, flags, *_ = _EXTENT.unpack_from(
                 asked, _HEAD.size + at * _EXTENT.size
             )
-            total += length if flags & (_SHARED | _ENCODED | _INLINE) else 0
+            # What is within metadata is said in bytes, and counted in blocks.
+            total += _ALL if flags & _INLINE else length if flags & (_SHARED | _ENCODED) else 0
             start = logical + length
         if not count or flags & _LAST:
             return total
