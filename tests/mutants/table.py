@@ -949,9 +949,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "after: the very same one",
         "app/cleanup/plan/expected.py",
-        "if _identity(it.path) == it.identity)",
-        "if _identity(it.path))",
-        _EXECUTE,
+        "return identify(thing.path, _AT_FDCWD) != thing.identity",
+        "return not identify(thing.path, _AT_FDCWD)",
+        (*_EXECUTE[:1], "tests/unit/test_left_behind.py"),
+    ),
+    Mutant(
+        "after: what nobody can look at is not gone",
+        "app/cleanup/plan/expected.py",
+        "    except OSError:\n        return False\n",
+        "    except OSError:\n        return True\n",
+        ("tests/unit/test_left_behind.py",),
     ),
     Mutant(
         "order: a step says what it is for",
