@@ -29,6 +29,7 @@ _GUARDS = "tests/unit/test_plan_guards.py"
 _STANDING = "tests/unit/test_standing.py"
 _ROOTS = "tests/engine/test_roots.py"
 _BELIEVED = "tests/unit/test_believed.py"
+_USES = "tests/engine/test_uses.py"
 _CLAIM = "tests/unit/test_root_claim.py"
 _SHELL = "tests/unit/test_shell.py"
 _COMMANDS = "tests/engine/test_commands.py"
@@ -574,6 +575,27 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
     ),
     Mutant(
+        "promises: data that another file has too stays",
+        "app/cleanup/plan/shared_extents.py",
+        "length if flags & (_SHARED | _ENCODED) else 0",
+        "0",
+        ("tests/engine/test_shared_data.py",),
+    ),
+    Mutant(
+        "promises: what lies within inodes is no space",
+        "app/cleanup/plan/shared_extents.py",
+        "fstype in _EXACT and not _has_parts_of_blocks(place, counted)",
+        "fstype in _EXACT",
+        ("tests/engine/test_shared_data.py",),
+    ),
+    Mutant(
+        "promises: what was not looked at in time may be shared",
+        "app/cleanup/plan/shared_extents.py",
+        "return min(own, counted), False",
+        "return counted, False",
+        ("tests/unit/test_shared_extents.py",),
+    ),
+    Mutant(
         "commands: none goes on through a link into a volume",
         "app/cleanup/plan/exec_command.py",
         "        or not settings.is_alone\n",
@@ -730,7 +752,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "promises: shared attribute blocks",
         "app/cleanup/plan/attribute_blocks.py",
-        "total = max(about.st_blocks * _BLOCK - about.st_size, 0)",
+        "total = max(about.st_blocks * _BLOCK - listed, 0)",
         "total = 0",
         (_MEASURED,),
     ),
@@ -1063,5 +1085,41 @@ MUTANTS: tuple[Mutant, ...] = (
         "if self.stuck and not self._has_come_back():",
         "if False:",
         ("tests/unit/test_hanging.py", "-k", "answers_again"),
+    ),
+    Mutant(
+        "uses: an overlay that shows a directory inside uses the layer",
+        "app/host/overlays.py",
+        "if self.has(entry.name, about):\n                    return Shown.SOMETHING\n"
+        "                if stat",
+        "if False:\n                    return Shown.SOMETHING\n                if stat",
+        (_USES, "-k", "leads_elsewhere_by_now"),
+    ),
+    Mutant(
+        "uses: a namespace whose file is covered is in doubt",
+        "app/host/namespaces.py",
+        "closed = [at for name, at in self._unreached.items() if name not in self._found]",
+        "closed: list[bytes] = []",
+        (_USES, "-k", "is_covered"),
+    ),
+    Mutant(
+        "uses: what is mounted inside in a namespace that a descriptor keeps",
+        "app/cleanup/plan/in_use.py",
+        "world.mounted_in(layers, world.every_mount)",
+        "world.mounted_in(layers)",
+        (_USES, "-k", "mounted_inside_in_a_namespace"),
+    ),
+    Mutant(
+        "uses: a file of an overlay that is mounted nowhere may be one of the layer's",
+        "app/host/within.py",
+        "return Where.OUTSIDE if known else Where.UNKNOWN",
+        "return Where.OUTSIDE",
+        (_USES, "-k", "mounted_nowhere"),
+    ),
+    Mutant(
+        "roots: a daemon in a container may show the same layers in its own mounts",
+        "app/discovery/standing.py",
+        "inner = roots_inside(host)",
+        "inner: list[bytes] = []",
+        (_STANDING, "-k", "in_its_own_mounts"),
     ),
 )
