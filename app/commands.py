@@ -9,26 +9,26 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from app import documents, report
-from app.cleanup.plan import Plan
-from app.cleanup.planner import make_plan, wish_for
+from app.cleanup.plan.model import Plan
+from app.cleanup.plan.planner import make_plan, wish_for
+from app.discovery.classify import RootError
+from app.engine.inventory import EngineError
 from app.host import looks
 from app.inventory import hot_rows, take_inventory, unreadable_paths
+from app.lookup.query import Answer, lookup
 from app.model import Problem, Role, Store, Usage
-from app.outline.figures import Figures
-from app.outline.filesystems import headrooms, scarcer
-from app.outline.order import Column, Order
-from app.outline.units import unchanging, units_of
 from app.paper import Paper
+from app.scan.cache import Kept
+from app.scan.cache_file import Entry
+from app.scan.fingerprint import marks_of
 from app.scan.job import ScanError, ScanJob, ScanNews
-from app.scan.kept import Kept
-from app.scan.kept_file import Entry
-from app.scan.marks import marks_of
 from app.scan.walk import Fence, Unit, read_fence
-from app.stores.engine import EngineError
-from app.stores.lookup import Answer, lookup
-from app.stores.recognise import RootError
-from app.stores.survey import Request, Survey, survey
+from app.survey import Request, Survey, survey
 from app.text import count
+from app.usage.figures import Figures
+from app.usage.filesystems import headrooms, scarcer
+from app.usage.order import Column, Order
+from app.usage.units import unchanging, units_of
 
 #: Exit statuses, a contract.
 ANSWERED, NOTHING, FAILED = 0, 1, 2

@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from app.cleanup.plan import Frees, Plan
+from app.cleanup.plan.model import Frees, Plan
 from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow, Sums
+from app.lookup.query import Answer
 from app.model import (
     AS_LAST_SAVED,
     Evidence,
@@ -25,7 +26,6 @@ from app.model import (
     Store,
     Usage,
 )
-from app.stores.lookup import Answer
 
 Document = dict[str, Any]
 

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from app import wording
+from app.lookup.query import Answer, lookup
 from app.model import Blob, Container, ImageInfo, Layer, Owner, Store, Usage, Volume
-from app.outline import wording
-from app.outline.figures import Figures, add
-from app.outline.order import Column, Order
-from app.outline.units import blobs_of, parts_of
 from app.scan.hot import HotSpot, hot_spots
-from app.stores.lookup import Answer, lookup
 from app.text import short_id
+from app.usage.figures import Figures, add
+from app.usage.order import Column, Order
+from app.usage.units import blobs_of, parts_of
 
 
 @dataclass(frozen=True, slots=True)

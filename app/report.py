@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from app.cleanup import shell
-from app.cleanup.plan import Confirmation, Frees, Plan
+from app import wording
+from app.cleanup.plan import commands as shell
+from app.cleanup.plan.model import Confirmation, Frees, Plan
 from app.inventory import HotRow, ImageRow, Inventory, LayerRow, OtherRow
+from app.lookup.query import Answer
 from app.model import (
     Container,
     Headroom,
@@ -23,11 +25,9 @@ from app.model import (
     Usage,
     Volume,
 )
-from app.outline import wording
-from app.outline.order import Order
 from app.paper import Heading, Paper
-from app.stores.lookup import Answer
 from app.text import count, percent, safe, size
+from app.usage.order import Order
 
 #: So many problems are told one by one.
 _MOST_PROBLEMS = 8

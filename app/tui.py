@@ -18,16 +18,16 @@ from textual.theme import ThemeProvider
 from textual.worker import WorkerFailed
 
 from app import __version__
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Plan
-from app.cleanup.plan import Wish as Asked
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Plan
+from app.cleanup.plan.model import Wish as Asked
+from app.discovery.request import Request
 from app.host.own_file import check_own
-from app.outline.order import Column
 from app.screens.explore import ExploreScreen
 from app.screens.removal import Removal
 from app.screens.wish import Wish
-from app.stores.request import Request
 from app.terminal.driver import TerminalApp, TerminalDriver
+from app.usage.order import Column
 from styles import sheet, themes
 from widgets.scrollbar import use_ascii_scrollbars
 
@@ -119,16 +119,16 @@ def removal_for(wish: Wish) -> Removal:
     """
 
     def plan(asked: Asked, before: Sequence[Plan] = ()) -> Plan:
-        from app.cleanup.planner import fresh_plan  # noqa: PLC0415 - as said above
+        from app.cleanup.plan.planner import fresh_plan  # noqa: PLC0415 - as said above
 
         return fresh_plan(asked, wish.request, before=before)
 
     def run(shown: Plan, progress: Progress) -> Outcome:
-        from app.cleanup.engine_calls import EngineCalls  # noqa: PLC0415
-        from app.cleanup.execute import execute  # noqa: PLC0415
-        from app.cleanup.journal import Journal  # noqa: PLC0415
-        from app.cleanup.planner import fresh_plan, unmeasured  # noqa: PLC0415
-        from app.stores.engine import engine_url  # noqa: PLC0415
+        from app.cleanup.execute.engine import EngineCalls  # noqa: PLC0415
+        from app.cleanup.execute.executor import execute  # noqa: PLC0415
+        from app.cleanup.execute.journal import Journal  # noqa: PLC0415
+        from app.cleanup.plan.planner import fresh_plan, unmeasured  # noqa: PLC0415
+        from app.engine.inventory import engine_url  # noqa: PLC0415
 
         calls = EngineCalls(engine_url(wish.request.host, wish.request.environ))
         renew = partial(fresh_plan, shown.wish, wish.request, unmeasured)

@@ -21,7 +21,7 @@ from app.demo.sample import build_sample
 from app.model import Headroom
 from app.screens.explore import ExploreScreen
 from app.screens.wish import Wish
-from app.stores.survey import Request
+from app.survey import Request
 from app.tui import WhodiffApp
 from screenshots.plans import REMOVAL
 from styles import themes

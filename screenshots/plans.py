@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Subject, Wish
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Action, Confirmation, Frees, Plan, Step, Subject, Wish
 from app.model import Kind, Reference
 from app.screens.removal import Removal
 

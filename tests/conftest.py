@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from app.host import mountinfo
-from app.scan import kept, kept_file
-from app.stores import machine
+from app.host import pid_namespace as machine
+from app.scan import cache as kept
+from app.scan import cache_file as kept_file
 from tests import own_namespaces
 
 # Speed is measured in `make bench`, never in a test. In CI the same examples run every time.

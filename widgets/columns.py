@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app import text
+from app.rows import Row
 from widgets.painting import Part
-from widgets.rows import Row
 
 GUTTER = 2
 FIGURE = 11  # ten cells of figure and one for the "+" of a lower bound

@@ -19,6 +19,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from app import text
+from app.rows import Row, RowList, RowSource
 from widgets.columns import (
     ASCII,
     UNICODE,
@@ -30,7 +31,6 @@ from widgets.columns import (
     row_parts,
 )
 from widgets.painting import Part, strip_of
-from widgets.rows import Row, RowList, RowSource
 
 __all__ = ["Headings", "Row", "RowList", "RowSource", "UsageTree"]
 

@@ -1,1 +1,1 @@
-"""This machine: what a file is, whatever its name says."""
+"""This machine: mounts, namespaces, processes, and files that are opened and told apart safely."""

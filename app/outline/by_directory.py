@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app import wording
 from app.model import Layer, Store, within
-from app.outline import wording
 from app.outline.by_owner import layer_draft, volume_draft
 from app.outline.nodes import Draft, What
-from app.outline.units import opened_of
 from app.text import short_id
+from app.usage.units import opened_of
 
 
 def by_directory(stores: Sequence[Store], units: Sequence[bytes]) -> tuple[Draft, ...]:

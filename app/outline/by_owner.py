@@ -10,11 +10,11 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from app import wording
 from app.model import Blob, Container, ImageInfo, Kind, Layer, Role, Store, Volume, within
-from app.outline import wording
 from app.outline.nodes import Draft, What
-from app.outline.units import blobs_of, opened_of
 from app.text import short_id
+from app.usage.units import blobs_of, opened_of
 
 #: What a container sees of its layer: ``diff`` with overlay2, ``fs`` in a snapshot.
 _INLINE = (b"diff", b"fs")

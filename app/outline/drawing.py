@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.model import Usage
-from app.outline.figures import Figures
-from app.outline.growth import Growth
 from app.outline.levels import Level
 from app.outline.nodes import Draft, Node, What
-from app.outline.order import Column, Order
+from app.rows import Row
 from app.text import count, safe, size
-from widgets.rows import Row
+from app.usage.figures import Figures
+from app.usage.growth import Growth
+from app.usage.order import Column, Order
 
 _PLAIN = ("file", "directory")
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 from app.host import looks
 from app.host.identity import Identity, identity_of
 from app.model import Usage
-from app.outline.order import Column, Order
 from app.outline.visible import Ordering
 from app.scan.descent import open_path
 from app.scan.listing import Listing, list_directory
 from app.scan.tree import UnitResult
 from app.scan.walk import Fence
 from app.text import safe
+from app.usage.order import Column, Order
 
 _UNKNOWN = -1
 _LONGEST_JOIN = 64

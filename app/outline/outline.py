@@ -15,17 +15,17 @@ from app.model import Store, Usage
 from app.outline.by_directory import by_directory
 from app.outline.by_owner import by_owner
 from app.outline.drawing import Setting, entry_row, node_row
-from app.outline.figures import Figures
-from app.outline.growth import Growth, Growths
 from app.outline.levels import Level, Place
-from app.outline.marks import Marks
 from app.outline.nodes import Draft, Keys, Node, Skeleton, What
 from app.outline.opened import Anchor, Opened, OpenedLevels
-from app.outline.order import Column, Order
-from app.outline.units import parts_of, recorded_of
+from app.outline.selection import Marks
 from app.outline.visible import Run, Span, Visible, entry_key, split_key
+from app.rows import Row
 from app.text import safe
-from widgets.rows import Row
+from app.usage.figures import Figures
+from app.usage.growth import Growth, Growths
+from app.usage.order import Column, Order
+from app.usage.units import parts_of, recorded_of
 
 BY_OWNER, BY_DIRECTORY = "by owner", "by directory"
 _VIEWS = {BY_OWNER: by_owner, BY_DIRECTORY: by_directory}

@@ -9,8 +9,8 @@ import os
 from collections import defaultdict
 from dataclasses import replace
 
+from app.scan.counters import Progress, Report
 from app.scan.fence import Fence
-from app.scan.meter import Progress, Report
 from app.scan.walk import Open, Unit, Walk
 
 _BLOCK = 9  # inode numbers are kept in blocks of 512 bits: neighbours, as they tend to be

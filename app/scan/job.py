@@ -13,9 +13,9 @@ from typing import Protocol
 
 from app.host.hanging import Far, far
 from app.scan.core import ScanError, native_library
-from app.scan.ledger import ScanNews
 from app.scan.patient import PatientJob, together
 from app.scan.portable import PortableJob
+from app.scan.progress import ScanNews
 from app.scan.tree import UnitResult
 from app.scan.walk import Fence, Unit
 

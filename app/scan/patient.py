@@ -14,10 +14,10 @@ from time import monotonic
 from app.host import looks
 from app.host.hanging import Far
 from app.model import Usage
-from app.scan.growing import result_cut_short
-from app.scan.ledger import ScanNews
 from app.scan.portable import PortableJob
+from app.scan.progress import ScanNews
 from app.scan.tree import UnitResult
+from app.scan.tree_builder import result_cut_short
 from app.scan.walk import Fence, Unit
 
 #: Seconds that workers may take to begin: starting one takes a fraction of one.

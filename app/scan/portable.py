@@ -15,8 +15,8 @@ from time import monotonic
 
 from app.host.looks import runs
 from app.scan import wire
-from app.scan.ledger import Ledger, ScanNews
 from app.scan.process import start_worker
+from app.scan.progress import Ledger, ScanNews
 from app.scan.walk import Fence, Unit
 
 _MOST_WORKERS = 2

@@ -103,7 +103,7 @@ class UnitResult:
     entries, the first 200 in the order of names; ``usage.unreadable`` counts all of them.
     ``newest`` is the latest change (st_ctime, in whole seconds since 1970) of a directory in the
     unit, or of anything in such a directory; 0 without any. What else lies directly in the unit
-    does not count: see :mod:`app.scan.marks`.
+    does not count: see :mod:`app.scan.fingerprint`.
     """
 
     key: bytes

@@ -13,11 +13,11 @@ import stat
 from dataclasses import dataclass, field
 from itertools import islice
 
+from app.scan.counters import Meter, Progress, Report
 from app.scan.descent import open_directory, open_path
 from app.scan.fence import Fence, Points, is_foreign, read_fence
-from app.scan.growing import GrowingTree
-from app.scan.meter import Meter, Progress, Report
 from app.scan.tree import UnitResult
+from app.scan.tree_builder import GrowingTree
 
 __all__ = ["Fence", "Open", "Progress", "Report", "Unit", "Walk", "read_fence", "walk_unit"]
 

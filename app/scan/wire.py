@@ -11,8 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import IO, Any
 
+from app.scan.counters import Progress
 from app.scan.fence import Fence
-from app.scan.meter import Progress
 from app.scan.tree import UnitResult
 from app.scan.walk import Unit
 

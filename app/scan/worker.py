@@ -14,8 +14,8 @@ from typing import IO
 
 from app.host import looks
 from app.scan import wire
+from app.scan.counters import Progress
 from app.scan.counting import count_unit
-from app.scan.meter import Progress
 from app.scan.walk import walk_unit
 
 #: Seconds between two reports to the parent.

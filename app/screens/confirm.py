@@ -18,7 +18,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from app.cleanup.together import Together
+from app.cleanup.plan.batch import Together
 from app.screens.modal import Modal
 from app.screens.plan_words import question_sections, reference_groups
 from app.text import safe, wrapped

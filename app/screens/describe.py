@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+from app import wording
 from app.model import (
     Container,
     Evidence,
@@ -18,12 +19,11 @@ from app.model import (
     Usage,
     Volume,
 )
-from app.outline import wording
-from app.outline.growth import Growth
 from app.outline.nodes import What
 from app.outline.outline import Thing
 from app.screens.words import growth_words
 from app.text import count, short_id, size
+from app.usage.growth import Growth
 from widgets.details_pane import Line, Section
 
 #: References are listed up to this many; the commands list them all.

@@ -18,7 +18,6 @@ from textual.widgets import Footer, Input
 
 from app.inventory import HotRow
 from app.outline.opened import Anchor
-from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Thing
 from app.outline.reveal import Reveal
 from app.screens import keys
@@ -42,6 +41,7 @@ from app.screens.words import (
     watching_words,
 )
 from app.text import safe
+from app.usage.order import Column, Order
 from widgets.details_pane import DetailsPane, Section
 from widgets.headroom_bar import HeadroomBar
 from widgets.status_line import StatusLine

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from app.discovery.request import Survey
 from app.model import Headroom, Problem, Store, within
-from app.outline.figures import Figures
 from app.screens.dialogs import problem_sections
-from app.stores.request import Survey
+from app.usage.figures import Figures
 from widgets.details_pane import Section
 
 

@@ -18,23 +18,23 @@ from textual import on, work
 from textual.screen import Screen
 from textual.worker import Worker, get_current_worker
 
-from app.outline.filesystems import scarcer
 from app.outline.levels import Place, read_level
-from app.outline.order import Column, Order
 from app.outline.outline import Outline, Thing
-from app.outline.units import units_changed
-from app.scan.kept import Kept
-from app.scan.kept_file import Entry
+from app.scan.cache import Kept
+from app.scan.cache_file import Entry
 from app.screens import work as background
 from app.screens.findings import Findings
 from app.screens.listings import Listings
-from app.screens.measuring import Measuring
 from app.screens.messages import CameOrWent, Failed, HeadroomRead, Marked, Surveyed
 from app.screens.threads import in_thread
 from app.screens.watching import Watch
 from app.screens.wish import Wish
 from app.screens.words import NO_ROW, NOT_MEASURED, READING, failed_words
 from app.text import safe
+from app.usage.filesystems import scarcer
+from app.usage.order import Column, Order
+from app.usage.session import Measuring
+from app.usage.units import units_changed
 
 POLL = 0.1  # seconds between two looks at the scan
 HEADROOM = 5.0  # seconds between two looks at the filesystems

@@ -15,18 +15,18 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from app.inventory import HotRow
-from app.outline.figures import Figures
-from app.outline.order import Column, Order
+from app.lookup.query import Answer
 from app.scan.hot import HotSpots
 from app.scan.tree import UnitResult
 from app.screens import keys
 from app.screens import work as background
 from app.screens.findings import Findings
-from app.screens.measuring import Measuring
 from app.screens.messages import HotFound
 from app.screens.threads import in_thread
 from app.screens.words import hot_words, sort_words
-from app.stores.lookup import Answer
+from app.usage.figures import Figures
+from app.usage.order import Column, Order
+from app.usage.session import Measuring
 from styles import sheet
 from widgets.hot_list import HotLine, HotList
 from widgets.status_line import StatusLine

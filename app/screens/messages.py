@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
+from app.discovery.request import Survey
 from app.inventory import HotRow
 from app.model import Headroom
 from app.outline.levels import Level, Place
-from app.outline.order import Order
-from app.scan.marks import Mark
+from app.scan.fingerprint import Mark
 from app.scan.walk import Unit
-from app.stores.request import Survey
+from app.usage.order import Order
 
 
 @dataclass

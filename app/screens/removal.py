@@ -8,9 +8,9 @@ from functools import partial
 
 from textual.app import App
 
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.together import Together, asks_again, together
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.batch import Together, asks_again, together
+from app.cleanup.plan.model import Plan, Subject, Wish
 from app.screens.confirm import Answer, ConfirmScreen
 from app.screens.dialogs import ResultScreen
 from app.screens.plan_words import outcome_sections

@@ -11,9 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Plan, Wish
-from app.cleanup.together import Replan, one_after_another
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.batch import Replan, one_after_another
+from app.cleanup.plan.model import Plan, Wish
 from app.screens.modal import Modal
 from app.screens.plan_words import progress_sections
 from app.screens.threads import in_thread

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from app.cleanup.plan import Subject, Wish
+from app.cleanup.plan.model import Subject, Wish
 from app.model import Container, ImageInfo, Volume
 from app.outline.nodes import What
 from app.outline.outline import Thing

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.outline.order import Column
-from app.stores.request import Request
+from app.discovery.request import Request
+from app.usage.order import Column
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from app.outline.growth import Growth
-from app.outline.order import Column, Order
 from app.scan.job import ScanNews
-from app.screens.measuring import Tally
 from app.text import age, count, safe, size
+from app.usage.growth import Growth
+from app.usage.order import Column, Order
+from app.usage.session import Tally
 
 ASKING = "asking the engine"
 

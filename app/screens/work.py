@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from textual.message import Message
 
+from app.discovery.request import Request
 from app.inventory import hot_column, with_owners
 from app.model import Store
-from app.outline.filesystems import headrooms
 from app.outline.levels import Level, Place
-from app.outline.order import Order
-from app.outline.units import unchanging, units_of
+from app.scan.cache import Kept
+from app.scan.cache_file import Entry
+from app.scan.fingerprint import Mark, marks_of
 from app.scan.hot import HotSpots
-from app.scan.kept import Kept
-from app.scan.kept_file import Entry
-from app.scan.marks import Mark, marks_of
 from app.scan.tree import UnitResult
 from app.scan.walk import Unit, read_fence
 from app.screens.messages import (
@@ -27,7 +25,9 @@ from app.screens.messages import (
     Marked,
     Surveyed,
 )
-from app.stores.request import Request
+from app.usage.filesystems import headrooms
+from app.usage.order import Order
+from app.usage.units import unchanging, units_of
 
 Post = Callable[[Message], object]
 
@@ -40,9 +40,9 @@ def survey(
     ``kept`` takes what an earlier run left of these data roots.
     """
     # The readers are imported here, in the thread: the first frame does not wait for them.
-    from app.stores.engine import EngineError  # noqa: PLC0415
-    from app.stores.recognise import RootError  # noqa: PLC0415
-    from app.stores.survey import survey_in_steps  # noqa: PLC0415
+    from app.discovery.classify import RootError  # noqa: PLC0415
+    from app.engine.inventory import EngineError  # noqa: PLC0415
+    from app.survey import survey_in_steps  # noqa: PLC0415
 
     try:
         for found in survey_in_steps(request):

@@ -8,8 +8,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
+from app.scan.fingerprint import marks_of
 from app.scan.job import run
-from app.scan.marks import marks_of
 from app.scan.tree import combined
 from app.scan.walk import Fence, Unit
 from tests.bench.figures import Result

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Progress
-from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.planner import make_plan, wish_for
-from app.stores.survey import Request, Survey, survey
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan.model import Plan, Subject, Wish
+from app.cleanup.plan.planner import make_plan, wish_for
+from app.survey import Request, Survey, survey
 from tests.engine import archive
 from tests.engine.dockerd import Engine
 

@@ -12,20 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup import aside
-from app.cleanup import erase as erase_module
-from app.cleanup import journal as journal_module
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Plan
-from app.cleanup.planner import fresh_plan, wish_for
-from app.cleanup.reach import Reached
+from app.cleanup.execute import aside
+from app.cleanup.execute import erase as erase_module
+from app.cleanup.execute import journal as journal_module
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Plan
+from app.cleanup.plan.planner import fresh_plan, wish_for
+from app.cleanup.plan.reopen_path import Reached
+from app.lookup.query import lookup
 from app.model import Role
-from app.stores.lookup import lookup
 from app.stores.remainders import NAME
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
 from tests.engine import archive, scenario
 from tests.engine.dockerd import Engine
 from tests.engine.small_disk import free, load_base, mount_small, run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Action, Subject
+from app.cleanup.plan.model import Action, Subject
 from tests.engine import archive
 from tests.engine.dockerd import Engine
 from tests.engine.planning import (
@@ -129,13 +129,59 @@ LIMITS = {
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_container_that_cannot_do_it_has_no_command(engine: Engine, limit: str) -> None:
-    again = ("--volume=/bin/busybox:/again/busybox:ro", "--entrypoint=/again/busybox")
-    words = ("run", "--detach", "--network=none", *again, *LIMITS[limit], BASE)
-    id_ = engine.docker(*words, "sleep", "100000")
+    busybox = Path(engine.tools.busybox).read_bytes()
+    load(engine, "acme/again:1", archive.layer({"again/busybox": busybox}))
+    words = ("run", "--detach", "--network=none", "--entrypoint=/again/busybox", *LIMITS[limit])
+    id_ = engine.docker(*words, "acme/again:1", "sleep", "100000")
     try:
         made = upper(engine, id_).parent / "merged/made"
         made.mkdir()
         found = planned(engine, made)
+        assert found.allowed, found.refused_because
+        assert found.commands == ()
+    finally:
+        engine.docker("rm", "--force", id_)
+
+
+@pytest.mark.parametrize("kind", ["volume", "bind", "anonymous", "read-only", "--mount"])
+def test_no_command_goes_on_through_a_link_into_what_is_mounted(
+    engine: Engine, tmp_path: Path, kind: str
+) -> None:
+    """The container's own rm would: its links lead into volumes and files of the host."""
+    data = tmp_path / "render/deep"
+    data.mkdir(parents=True)
+    option = {
+        "volume": "--volume=acme-data:/outside",
+        "bind": f"--volume={tmp_path}:/outside",
+        "anonymous": "--volume=/outside",
+        "read-only": f"--volume={tmp_path}:/outside:ro",
+        "--mount": f"--mount=type=bind,source={tmp_path},target=/outside",
+    }[kind]
+    id_ = run(engine, FILL, option)
+    try:
+        if kind in ("volume", "anonymous"):
+            engine.docker("exec", id_, "mkdir", "-p", "/outside/render/deep")
+        found = planned(engine, upper(engine, id_) / "work/render")
+        engine.docker("exec", id_, "sh", "-c", "mv /work /aside && ln -s /outside /work")
+        typed(engine, found.commands)
+        assert engine.docker("exec", id_, "ls", "/outside/render") == "deep"
+        assert found.allowed, found.refused_because
+        assert found.commands == ()
+    finally:
+        engine.docker("rm", "--force", "--volumes", id_)
+        if kind == "volume":
+            engine.docker("volume", "rm", "acme-data")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--pid=host", "--ipc=host", "--cap-add=sys_admin", "--cap-add=SYS_PTRACE"],
+)
+def test_a_container_that_reaches_others_has_no_command(engine: Engine, option: str) -> None:
+    """By /proc/PID/root, by /dev/shm, or by what it mounts itself."""
+    id_ = run(engine, FILL, option)
+    try:
+        found = planned(engine, upper(engine, id_) / "work/render")
         assert found.allowed, found.refused_because
         assert found.commands == ()
     finally:
@@ -264,25 +310,20 @@ def test_an_image_of_several_names_loses_only_those_that_are_its_own(
     assert old not in images(engine)
 
 
-def test_an_anonymous_volume_goes_by_its_name_alone(engine: Engine) -> None:
-    name = engine.docker("volume", "create")
+@pytest.mark.parametrize("name", ["", "data", "ab" * 32])
+def test_a_volume_that_was_made_again_is_not_the_same(engine: Engine, name: str) -> None:
+    """A name like those that the daemon chooses can be given as well."""
+    name = engine.docker("volume", "create", *filter(None, [name]))
     found = planned(engine, of(engine, Subject.VOLUME, name))
-    assert typed(engine, found.commands) == 0
-    assert not (engine.data / "volumes" / name).exists()
-
-
-def test_a_named_volume_that_was_made_again_is_not_the_same(engine: Engine) -> None:
-    engine.docker("volume", "create", "data")
-    found = planned(engine, of(engine, Subject.VOLUME, "data"))
     assert found.allowed
-    engine.docker("volume", "rm", "data")
-    engine.docker("volume", "create", "data")
-    new = engine.data / "volumes/data/_data/new"
+    engine.docker("volume", "rm", name)
+    engine.docker("volume", "create", name)
+    new = engine.data / "volumes" / name / "_data/new"
     new.touch()
     assert found.commands
     assert typed(engine, found.commands) != 0
     assert new.exists()
-    again = planned(engine, of(engine, Subject.VOLUME, "data"))
+    again = planned(engine, of(engine, Subject.VOLUME, name))
     assert typed(engine, again.commands) == 0
     assert not new.parent.parent.exists()
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from app.model import Kind, Role, Store
-from app.outline.units import units_of
 from app.scan.job import ScanJob
 from app.scan.walk import Unit, read_fence
-from app.stores.containerd import read_containerd
-from app.stores.survey import Request, survey
+from app.stores.metadata.containerd.read import read_containerd
+from app.survey import Request, survey
+from app.usage.units import units_of
 from tests.engine import archive
 from tests.engine.conftest import ended_by_sigterm, leave_out
 from tests.engine.containerd import Containerd, ContainerdError, missing_tools

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup import journal as journal_module
-from app.cleanup.engine_calls import CallFailed, EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.expected import seen
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Expected, Plan, Subject, Wish
-from app.cleanup.planner import make_plan
+from app.cleanup.execute import journal as journal_module
+from app.cleanup.execute.engine import CallFailed, EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.expected import seen
+from app.cleanup.plan.model import Expected, Plan, Subject, Wish
+from app.cleanup.plan.planner import make_plan
+from app.engine.inventory import peek
 from app.model import Kind
-from app.stores.engine import peek
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
 from tests.engine import dockerd
 from tests.engine.conftest import ended_by_sigterm
 from tests.engine.test_removal import BASE, Host

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from app.cleanup import journal as journal_module
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Expected, Step
+from app.cleanup.execute import journal as journal_module
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Action, Expected, Step
+from app.engine.inventory import peek
 from app.model import Daemon, Kind, Role
-from app.stores.engine import peek
-from app.stores.overlay2 import read_graph
-from app.stores.survey import Request, survey
+from app.stores.drivers.overlay2.read import read_graph
+from app.survey import Request, survey
 from tests.engine import archive, scenario
 from tests.engine.dockerd import DockerdError, Engine
 from tests.unit.removals import mount_points, place, plan
@@ -34,8 +34,8 @@ BASE = scenario.BASE
 FLOOD = "mkdir /flood; cd /flood; for n in $(seq {}); do : > f$n; done"
 ERASE_A_LAYER = """
 import os, sys
-from app.cleanup.layers import erase_layer
-from app.cleanup.outcome import Progress
+from app.cleanup.execute.remove_layer import erase_layer
+from app.cleanup.execute.outcome import Progress
 from tests.unit.removals import place
 root, name, token = sys.argv[1:]
 print("ready", flush=True)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from app.outline.units import unchanging
+from app.scan.cache import Kept
+from app.scan.cache_file import Entry
 from app.scan.fence import read_fence
+from app.scan.fingerprint import marks_of
 from app.scan.job import run
-from app.scan.kept import Kept
-from app.scan.kept_file import Entry
-from app.scan.marks import marks_of
 from app.scan.tree import UnitResult
 from app.scan.walk import Unit
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
+from app.usage.units import unchanging
 from tests.engine import archive
 from tests.engine.dockerd import Engine
 

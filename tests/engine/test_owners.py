@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from app.lookup.query import lookup
 from app.model import Kind, Layer, Owner, Role, Store
-from app.stores.lookup import lookup
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
 from tests.engine.scenario import ELK_PATH, FLOOD_PATH, WEB_TAGS, Scenario
 from tests.engine.truth import Truth
 

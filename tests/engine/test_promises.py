@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Action, Plan, Subject
+from app.cleanup.plan.model import Action, Plan, Subject
 from tests.engine import archive
 from tests.engine.dockerd import Engine
 from tests.engine.planning import (

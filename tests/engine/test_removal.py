@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.aftermath import after
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Plan, Subject, Wish
-from app.cleanup.planner import make_plan, wish_for
-from app.cleanup.together import one_after_another, together
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.batch import one_after_another, together
+from app.cleanup.plan.model import Action, Plan, Subject, Wish
+from app.cleanup.plan.planner import make_plan, wish_for
+from app.cleanup.plan.simulate import after
 from app.model import Kind, Role, Store
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
 from tests.engine import archive, scenario
 from tests.engine.dockerd import Engine
 

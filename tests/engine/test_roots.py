@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.planner import make_plan, wish_for
+from app.cleanup.plan.model import Plan, Subject, Wish
+from app.cleanup.plan.planner import make_plan, wish_for
+from app.discovery.request import Request, Survey
 from app.model import Hold, Role, Store
-from app.stores.request import Request, Survey
-from app.stores.survey import survey
+from app.survey import survey
 from tests.engine import archive, scenario
 from tests.engine.conftest import _engine, ended_by_sigterm
 from tests.engine.dockerd import Engine
@@ -49,8 +49,8 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(autouse=True)
 def _as_on_the_machine_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is refused merely for the PID namespace that the tests run in."""
-    monkeypatch.setattr("app.cleanup.world.sees_machine", lambda _proc: True)
-    monkeypatch.setattr("app.cleanup.proof.YOUNG", 0.0)
+    monkeypatch.setattr("app.cleanup.plan.context.sees_machine", lambda _proc: True)
+    monkeypatch.setattr("app.cleanup.plan.orphan_checks.YOUNG", 0.0)
 
 
 @pytest.fixture
@@ -488,7 +488,7 @@ def test_a_real_daemon_holds_up_raw_removal_whatever_it_calls_itself(
     engine: Engine, home: Path
 ) -> None:
     found = ask(engine, engine.data, offline=True)
-    from app.stores.hints import Host, Worker, serving  # noqa: PLC0415
+    from app.discovery.candidates import Host, Worker, serving  # noqa: PLC0415
 
     assert serving(Host(), bytes(engine.data)) == [Worker(engine.pid)]
     assert found.stores[0].root.path == bytes(engine.data)

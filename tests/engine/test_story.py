@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Plan, Subject, Wish
-from app.cleanup.planner import fresh_plan
-from app.stores.request import Request
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Plan, Subject, Wish
+from app.cleanup.plan.planner import fresh_plan
+from app.discovery.request import Request
 from tests.engine.dockerd import Engine
 from tests.engine.small_disk import MIB, free, load_base, mount_small, run
 from tests.tui.pty import Terminal
@@ -130,7 +130,7 @@ def _delete(terminal: Terminal, word: str) -> None:
     terminal.press("\r")
     terminal.until(lambda: "▶[ Delete ]" in terminal.text)
     terminal.press("\r")
-    terminal.until(lambda: "as the filesystem counts" in terminal.text)
+    terminal.until(lambda: "filesystem counts" in terminal.text)
     assert "removed" in terminal.text
     terminal.press("\r")
     terminal.until(lambda: "d Delete" in terminal.display[-1])

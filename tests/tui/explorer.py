@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from app.screens.explore import ExploreScreen
 from app.screens.wish import Wish
-from app.stores.survey import Request
+from app.survey import Request
 from app.tui import WhodiffApp
 from widgets.usage_tree import UsageTree
 

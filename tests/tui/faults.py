@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from app import cli
+from app import cli, survey
 from app.screens import work
 from app.screens.explore import ExploreScreen
-from app.stores import survey
 from app.terminal.keyboard import Keyboard
 
 WORDS = "made up\nhere \x1b[31m"

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from app.cleanup.outcome import Outcome, Progress, Space
-from app.cleanup.plan import Action, Confirmation, Frees, Plan, Step, Subject, Wish
+from app.cleanup.execute.outcome import Outcome, Progress, Space
+from app.cleanup.plan.model import Action, Confirmation, Frees, Plan, Step, Subject, Wish
+from app.discovery.request import Request
 from app.model import Kind, Reference
 from app.screens.removal import Removal
 from app.screens.wish import Wish as View
-from app.stores.request import Request
 from app.tui import WhodiffApp
 
 GIB = 1 << 30

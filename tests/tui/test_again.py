@@ -12,12 +12,12 @@ from textual.message import Message
 
 from app.demo.content import put_empty_files
 from app.demo.layout import add_directory, make_root
-from app.scan.kept import Kept
+from app.discovery.request import Request
+from app.scan.cache import Kept
 from app.screens import work
 from app.screens.explore import ExploreScreen
 from app.screens.messages import Failed, Surveyed
 from app.screens.waiting import RunningScreen
-from app.stores.request import Request
 from tests.tui.explorer import NARROW, Explorer, exploring, wish
 from tests.tui.removals import Room, erase_for_real, until_stopped
 from tests.tui.removing import BOTH_SIZES, ask, back, focus, removing

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Plan, Subject, Wish
 from app.model import Kind, Reference
 from app.screens.confirm import ConfirmScreen
 from app.screens.explore import ExploreScreen

@@ -76,7 +76,7 @@ def test_the_footer_comes_in_its_order() -> None:
 async def test_ctrl_c_on_a_page_stops_the_scan_behind_it(
     sample: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.setattr("app.screens.measuring.ScanJob", EndlessJob)
+    monkeypatch.setattr("app.usage.session.ScanJob", EndlessJob)
     async with exploring(wish(sample), rested=False) as it:
         await it.until(lambda: "scanning 0 of 9" in it.lines[-2])
         await it.press(key, "ctrl+c")

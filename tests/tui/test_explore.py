@@ -16,12 +16,12 @@ from textual.widgets import Footer
 from app.demo.content import put_empty_files
 from app.demo.layout import add_directory, make_root
 from app.model import Headroom, Usage
-from app.outline.order import Column
-from app.scan.growing import result_cut_short
 from app.scan.job import ScanNews
 from app.scan.listing import Listing, list_directory
+from app.scan.tree_builder import result_cut_short
 from app.scan.walk import Fence, Unit
 from app.screens.words import finished_words, scanning_words
+from app.usage.order import Column
 from tests.tui.explorer import NARROW, WIDE, Explorer, exploring, wish
 
 FOOTER = " ? Help  q Quit  s Sort  / Filter  v View  H Hot  i Details  r Rescan  d Delete"
@@ -347,7 +347,7 @@ class EndlessJob:
 async def test_a_stopped_scan_keeps_what_it_found_and_says_so(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.screens.measuring.ScanJob", EndlessJob)
+    monkeypatch.setattr("app.usage.session.ScanJob", EndlessJob)
     async with exploring(wish(sample), rested=False) as it:
         await it.until(lambda: "scanning 0 of 9" in status(it))
         assert "ctrl+c stops and keeps results" in status(it)
@@ -469,5 +469,5 @@ async def test_the_age_of_the_scan_goes_on_while_nothing_happens(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with exploring(wish(sample)) as it:
-        monkeypatch.setattr("app.screens.measuring.Measuring.seconds_ago", 75.0)
+        monkeypatch.setattr("app.usage.session.Measuring.seconds_ago", 75.0)
         await it.until(lambda: "1 min ago" in status(it))

@@ -16,13 +16,13 @@ from textual.widgets import Footer
 from app.demo.content import put_empty_files
 from app.demo.layout import add_directory, make_root
 from app.outline.levels import Level, Place
-from app.outline.order import Column
-from app.scan.ledger import ScanNews
+from app.scan.progress import ScanNews
 from app.screens import work
 from app.screens.explore import ExploreScreen
 from app.screens.hot import HotScreen
 from app.screens.wish import Wish
 from app.screens.words import hot_words, lost_words
+from app.usage.order import Column
 from tests.tui.explorer import NARROW, WIDE, Explorer, exploring, wish
 from tests.tui.test_explore import NEWS, EndlessJob
 from widgets.hot_list import HotList
@@ -190,7 +190,7 @@ async def test_nothing_but_ascii_is_drawn_where_that_was_asked_for(sample: Path)
 async def test_before_anything_is_measured_the_list_says_so(
     sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.screens.measuring.ScanJob", EndlessJob)
+    monkeypatch.setattr("app.usage.session.ScanJob", EndlessJob)
     async with exploring(wish(sample), rested=False) as it:
         await it.until(lambda: "scanning 0 of 9" in it.lines[-2])
         await it.press("H")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from app.model import Headroom
-from app.outline.order import Column
 from app.scan.job import ScanJob, ScanNews
-from app.scan.ledger import Counting
+from app.scan.progress import Counting
 from app.scan.walk import Fence, Unit
 from app.screens.wish import Wish
+from app.usage.order import Column
 from tests.tui.explorer import NARROW, WIDE, exploring, wish
 
 BOTH_SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
@@ -62,7 +62,7 @@ class HeldJob:
 @pytest.fixture(autouse=True)
 def held(monkeypatch: pytest.MonkeyPatch) -> None:
     HELD.clear()
-    monkeypatch.setattr("app.screens.measuring.ScanJob", HeldJob)
+    monkeypatch.setattr("app.usage.session.ScanJob", HeldJob)
 
 
 def by_inodes(root: Path) -> Wish:

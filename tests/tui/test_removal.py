@@ -16,8 +16,8 @@ import pytest
 from textual.command import CommandPalette
 from textual.widgets import Input
 
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Frees, Plan, Subject, Wish
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Frees, Plan, Subject, Wish
 from app.demo.layout import add_directory, make_root
 from app.model import Kind
 from app.screens.explore import ExploreScreen
@@ -344,7 +344,7 @@ async def test_a_filesystem_that_lost_space_meanwhile_says_so(sample: Path) -> N
         await focus(it, "delete")
         await it.press("enter")
         await it.until(lambda: "promised" in it.text)
-        assert "nothing: 12.0 GiB less are free" in it.text
+        assert "12.0 GiB fewer free" in it.text
 
 
 # --- afterwards -----------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 
 from app.demo.containers import ContainerSpec, add_container
 from app.demo.content import DAY, put_empty_files, set_age
-from app.outline.order import Column
 from app.screens.explore import ExploreScreen
+from app.usage.order import Column
 from tests.tui.explorer import NARROW, WIDE, Explorer, exploring, wish
 from tests.tui.test_explore import EndlessJob
 from tests.unit.small_root import SmallRoot, make_small_root
@@ -24,7 +24,7 @@ BOTH_SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narro
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again soon, and keep what was made a moment ago."""
     monkeypatch.setattr("app.screens.watching.PAUSE", 0.2)
-    monkeypatch.setattr("app.scan.kept.SETTLED", 0.0)
+    monkeypatch.setattr("app.scan.cache.SETTLED", 0.0)
 
 
 class Host:
@@ -168,7 +168,7 @@ async def test_figures_stay_on_the_screen_while_they_are_measured_anew(
 ) -> None:
     async with exploring(wish(host.root.path)) as it:
         before = it.rows
-        monkeypatch.setattr("app.screens.measuring.ScanJob", EndlessJob)
+        monkeypatch.setattr("app.usage.session.ScanJob", EndlessJob)
         await it.press("R")
         await it.until(lambda: "scanning 0 of" in status(it))
         await it.pilot.pause(0.3)

@@ -14,9 +14,9 @@ from app.demo import containers_story
 from app.demo.ids import hex_id, link_token
 from app.demo.layout import add_link, mark_mounted
 from app.demo.sample import build_sample
+from app.discovery.roots import Discovery, discover
+from app.engine.inventory import EngineInfo
 from app.model import Store
-from app.stores.discover import Discovery, discover
-from app.stores.engine import EngineInfo
 from tests.unit import captured
 from tests.unit.commands import Run
 from tests.unit.small_root import SmallRoot, make_small_root
@@ -41,7 +41,7 @@ def captured_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         tops = [root.removesuffix(inside) for root in roots if root.endswith(inside)]
         return discover(roots, engine, *tops[:1])
 
-    monkeypatch.setattr("app.stores.survey.discover", on_it)
+    monkeypatch.setattr("app.survey.discover", on_it)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.demo.bolt_file import Tree, write_bolt
-from app.stores.graphdriver import chain_ids
+from app.stores.metadata.docker.layerdb import chain_ids
 
 SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs"
 META = "io.containerd.metadata.v1.bolt/meta.db"

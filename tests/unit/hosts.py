@@ -9,19 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from app.demo.ids import cache_id, chain_id, digest, hex_id, link_token
-from app.model import DataRoot, ImageStore, Kind, Problem, Role
-from app.stores.buildkit import BuildkitReading, CacheRecord
-from app.stores.containers import ContainerRecord
-from app.stores.disk import DiskReading
-from app.stores.engine import (
+from app.engine.inventory import (
     EngineCacheRecord,
     EngineContainer,
     EngineImage,
     EngineInfo,
     EngineReading,
 )
-from app.stores.graphdriver import GraphdriverReading, ImageRecord, LayerRecord, MountRecord
-from app.stores.overlay2 import LayerDir, LayerGraph
+from app.model import DataRoot, ImageStore, Kind, Problem, Role
+from app.stores.drivers.overlay2.read import LayerDir, LayerGraph
+from app.stores.metadata.docker.buildkit import BuildkitReading, CacheRecord
+from app.stores.metadata.docker.containers import ContainerRecord
+from app.stores.metadata.docker.layerdb import (
+    GraphdriverReading,
+    ImageRecord,
+    LayerRecord,
+    MountRecord,
+)
+from app.stores.metadata.docker.read import DiskReading
 
 NOW = 1_700_000_000.0
 DAY = 86400.0

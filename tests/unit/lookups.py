@@ -6,11 +6,11 @@ import os
 import time
 from pathlib import Path
 
+from app.host.mounts import Mount
+from app.lookup.query import Answer, lookup
 from app.model import DataRoot, ImageStore, Store
-from app.stores.assemble import assemble
-from app.stores.disk import read_disk
-from app.stores.lookup import Answer, lookup
-from app.stores.mounts import Mount
+from app.stores.catalog import assemble
+from app.stores.metadata.docker.read import read_disk
 from tests.unit.containerd_files import ContainerdRoot
 
 # --- paths ----------------------------------------------------------------------------------------

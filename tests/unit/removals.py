@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from app.cleanup.outcome import Progress
-from app.cleanup.plan import Action, Expected, Place, Plan, Step, Subject, Wish
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan.model import Action, Expected, Place, Plan, Step, Subject, Wish
 from app.host.identity import Identity, identify, identity_of
 from app.model import Daemon, Kind
 from tests.unit.scan_trees import scratch

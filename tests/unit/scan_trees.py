@@ -18,8 +18,8 @@ import pytest
 from hypothesis import strategies as st
 
 from app.model import Usage
+from app.scan.counters import Progress
 from app.scan.job import ScanJob, ScanNews
-from app.scan.meter import Progress
 from app.scan.native.job import NativeJob
 from app.scan.native.library import LibraryError, load
 from app.scan.tree import UnitResult

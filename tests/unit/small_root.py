@@ -12,10 +12,10 @@ from app.demo.ids import hex_id
 from app.demo.images import Image, ImageLayer, add_image, add_layer, write_tags
 from app.demo.layout import Directory, add_directory, make_root
 from app.demo.volumes import add_volume
+from app.host.mounts import Mount
 from app.model import DataRoot, ImageStore, Store
-from app.stores.assemble import assemble, points_of
-from app.stores.disk import read_disk
-from app.stores.mounts import Mount
+from app.stores.catalog import assemble, points_of
+from app.stores.metadata.docker.read import read_disk
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.aftermath import after
-from app.cleanup.measure import measured
-from app.cleanup.plan import Confirmation, Plan, Subject, Wish, changes
-from app.cleanup.planner import make_plan
-from app.cleanup.together import Together, one_after_another, together
+from app.cleanup.plan.batch import Together, one_after_another, together
+from app.cleanup.plan.estimate import measured
+from app.cleanup.plan.model import Confirmation, Plan, Subject, Wish, changes
+from app.cleanup.plan.planner import make_plan
+from app.cleanup.plan.simulate import after
 from app.demo.cache import CacheSpec, directory_id, record_id, write_cache
 from app.demo.containers import Container, ContainerSpec, add_container
 from app.demo.content import DAY, put_text, set_age
 from app.demo.ids import hex_id
 from app.demo.images import Image, ImageLayer, add_image, add_layer, write_tags
 from app.demo.layout import Directory, add_directory
+from app.discovery.request import Survey
 from app.model import ImageInfo, Kind, Layer, Owner, Reference, Role, Snapshot, Store
-from app.stores.request import Survey
 from tests.unit.proc_stub import make_proc
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.test_planner import heard
@@ -34,7 +34,7 @@ DRIVER = "image/overlay2"
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
     """A data root that no engine of this machine serves, with no mounts and no processes."""
-    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
+    monkeypatch.setattr("app.cleanup.plan.context.serving", lambda _host, _root: [])
     make_proc(tmp_path / "proc", (), ())
     return make_small_root(tmp_path / "docker")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from app.discovery.candidates import Host, Worker, others_running, running, serving
 from app.host.runs import lock_holders, program_of, runner_of
-from app.stores.hints import Host, Worker, others_running, running, serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 

@@ -1,4 +1,4 @@
-"""app.stores.bolt against files that app.demo.bolt_file wrote, real ones, and hostile ones."""
+"""app.host.bolt against files that app.demo.bolt_file wrote, real ones, and hostile ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.demo.bolt_file import Tree, write_bolt
-from app.stores import bolt
-from app.stores.bolt import BoltError, Bucket
+from app.host import bolt
+from app.host.bolt import BoltError, Bucket
 
 PAGE = 4096
 BRANCH, LEAF, META = 1, 2, 4

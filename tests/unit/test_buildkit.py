@@ -1,4 +1,4 @@
-"""app.stores.buildkit against a real engine's databases, each shape of them, and damage."""
+"""app.stores.metadata.docker.buildkit on a daemon's databases, each shape, and damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.demo.bolt_file import Tree, write_bolt
-from app.stores.buildkit import BuildkitReading, CacheRecord, read_buildkit
+from app.stores.metadata.docker.buildkit import BuildkitReading, CacheRecord, read_buildkit
 
 R, R2, D, D2 = (letter * 25 for letter in "r2d9")
 CHAIN = "sha256:" + "c" * 64

@@ -13,9 +13,9 @@ import pytest
 from app.demo.content import DAY, set_age
 from app.demo.ids import hex_id
 from app.demo.layout import add_directory
+from app.host.mounts import read_mountinfo
 from app.model import ImageStore, Kind, Layer, Role, Store
-from app.stores.mounts import read_mountinfo
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
 from tests.unit import captured
 from tests.unit.store_files import DAMAGES, remove
 from tests.unit.stub_engine import StubEngine, capture_routes, says
@@ -185,9 +185,7 @@ def test_live_mounts_lead_to_the_running_containers(
     overlay2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (overlay2 / "api/mountinfo.txt").read_bytes()
-    monkeypatch.setattr(
-        "app.stores.survey.read_all", lambda: (read_mountinfo(text, "mnt:[1]", 1), ())
-    )
+    monkeypatch.setattr("app.survey.read_all", lambda: (read_mountinfo(text, "mnt:[1]", 1), ()))
     store = store_of(overlay2)
     mounted = {
         owner.name

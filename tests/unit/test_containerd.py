@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.model import DataRoot, ImageStore, Kind, Layer, Role, Store
-from app.stores import snapshotter
-from app.stores.assemble import assemble
-from app.stores.containerd import read_containerd
-from app.stores.disk import read_disk
+from app.stores.catalog import assemble
+from app.stores.drivers.overlayfs import snapshotter
+from app.stores.metadata.containerd.read import read_containerd
+from app.stores.metadata.docker.read import read_disk
 from tests.unit.containerd_files import (
     BLOBS,
     META,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from app.discovery.roots import NAMED, Discovery, NoDataRoot, classify
 from app.model import DataRoot, ImageStore
-from app.stores.discover import NAMED, Discovery, NoDataRoot, classify
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
 from tests.unit.containerd_files import ContainerdRoot
 from tests.unit.test_discover import containerd_root as docker_root
 from tests.unit.test_discover import dockerd, engine, find, overlay2_root

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.stores import files
-from app.stores.containers import ContainerRecord, read_containers, still_running
+from app.host import safe_read as files
+from app.stores.metadata.docker.containers import ContainerRecord, read_containers, still_running
 from tests.unit.store_files import DAMAGES, remove
 
 ID = hashlib.sha256(b"container").hexdigest()

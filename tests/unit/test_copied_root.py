@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Plan
-from app.cleanup.planner import make_plan, wish_for
-from app.stores.survey import Request, survey
+from app.cleanup.plan.model import Plan
+from app.cleanup.plan.planner import make_plan, wish_for
+from app.survey import Request, survey
 from tests.unit.small_root import SmallRoot, make_small_root
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.model import ImageStore
-from app.stores.discover import (
+from app.discovery.candidates import Hint, Host, configured, running
+from app.discovery.roots import (
     Discovery,
     NoDataRoot,
     NoPermission,
@@ -23,8 +23,8 @@ from app.stores.discover import (
     classify,
     discover,
 )
-from app.stores.engine import EngineInfo
-from app.stores.hints import Hint, Host, configured, running
+from app.engine.inventory import EngineInfo
+from app.model import ImageStore
 
 LAYER = "0a" * 32
 CONTAINER = "0b" * 32

@@ -15,13 +15,13 @@ from app.demo.content import DAY, HOUR, put_text, set_age
 from app.demo.ids import cache_id, hex_id, link_token
 from app.demo.images import add_image, add_layer, start_removal, write_tags
 from app.demo.layout import add_directory, add_link
+from app.discovery.roots import discover
 from app.model import ImageStore, Kind, Layer, Role, Store
-from app.stores import disk as disk_module
-from app.stores.containers import read_containers
-from app.stores.discover import discover
-from app.stores.disk import read_disk
-from app.stores.graphdriver import GraphdriverReading, read_graphdriver
-from app.stores.states import checked_states
+from app.stores.metadata.docker import read as disk_module
+from app.stores.metadata.docker.container_state import checked_states
+from app.stores.metadata.docker.containers import read_containers
+from app.stores.metadata.docker.layerdb import GraphdriverReading, read_graphdriver
+from app.stores.metadata.docker.read import read_disk
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.store_files import DAMAGES, remove
 

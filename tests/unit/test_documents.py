@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app import documents
 from app.inventory import ImageRow, Inventory, LayerRow, OtherRow, Sums
+from app.lookup.query import Answer
 from app.model import (
     AS_LAST_SAVED,
     Container,
@@ -29,7 +30,6 @@ from app.model import (
     Usage,
     Volume,
 )
-from app.stores.lookup import Answer
 
 ROOT = DataRoot(b"/var/lib/docker", "overlay2", ImageStore.GRAPHDRIVER, "the default place")
 WEB = Owner(Kind.CONTAINER, "c" * 64, "web", "running", "acme/web:1", (), compose_project="shop")

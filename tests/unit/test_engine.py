@@ -15,10 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.model import ImageStore, Kind
-from app.stores import engine as engine_module
-from app.stores.engine import EngineError, EngineReading, RemoteEngine, ask, engine_url, peek
-from app.stores.engine_shapes import (
+from app.engine import inventory as engine_module
+from app.engine.inventory import EngineError, EngineReading, RemoteEngine, ask, engine_url, peek
+from app.engine.parse import (
     EngineInfo,
     ShapeError,
     cache_from,
@@ -31,6 +30,7 @@ from app.stores.engine_shapes import (
     spoken_version,
     volumes_from,
 )
+from app.model import ImageStore, Kind
 from tests.unit.stub_engine import Behaviour, StubEngine, capture_routes, raw, says, sends
 
 T = TypeVar("T")
@@ -381,7 +381,7 @@ def test_an_answer_without_end_is_cut_off(stub: StubEngine, routes: dict[str, Be
     routes["/images/json"] = flood
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        import app.stores.engine_line as line  # noqa: PLC0415
+        import app.engine.transport as line  # noqa: PLC0415
 
         real = line.Bounds
         patch.setattr(line, "Bounds", lambda overall: real(overall, size=4 * 1024 * 1024))

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from app.cleanup.engine_calls import CallFailed, EngineCalls
-from app.cleanup.expected import same_root, seen
-from app.cleanup.plan import Expected
+from app.cleanup.execute.engine import CallFailed, EngineCalls
+from app.cleanup.plan.expected import same_root, seen
+from app.cleanup.plan.model import Expected
 from app.model import Daemon, Kind
 from tests.unit.stub_engine import Behaviour, StubEngine, capture_routes, raw, says, sends
 

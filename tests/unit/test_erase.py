@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from app.cleanup import emptying, tally
-from app.cleanup.erase import Surroundings, erase, truncate
-from app.cleanup.outcome import Progress
-from app.cleanup.plan import Place
-from app.cleanup.reach import Unreachable
-from app.cleanup.tally import Erased
+from app.cleanup.execute import counter as tally
+from app.cleanup.execute import remove_tree as emptying
+from app.cleanup.execute.counter import Erased
+from app.cleanup.execute.erase import Surroundings, erase, truncate
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan.model import Place
+from app.cleanup.plan.reopen_path import Unreachable
 from app.scan import descent
 from tests.unit.removals import (
     Watched,

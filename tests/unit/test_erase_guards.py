@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
-from app.cleanup import aside, emptying, erase, layers
-from app.cleanup.erase import Surroundings, truncate
-from app.cleanup.layers import erase_layer
-from app.cleanup.mount_changes import MountChanges
-from app.cleanup.outcome import Progress
-from app.cleanup.places import Unreachable as NotReached
-from app.cleanup.places import reach
-from app.cleanup.plan import Action, Place, Step
-from app.cleanup.reach import Unreachable
+from app.cleanup.execute import aside, erase
+from app.cleanup.execute import remove_layer as layers
+from app.cleanup.execute import remove_tree as emptying
+from app.cleanup.execute.erase import Surroundings, truncate
+from app.cleanup.execute.mount_changes import MountChanges
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.execute.remove_layer import erase_layer
+from app.cleanup.plan.model import Action, Place, Step
+from app.cleanup.plan.reopen_path import Unreachable
+from app.cleanup.plan.resolve_path import Unreachable as NotReached
+from app.cleanup.plan.resolve_path import reach
 from app.stores.remainders import NAME
 from tests.unit.loop_disks import disk
 from tests.unit.removals import Watched, entries, place, unmounting

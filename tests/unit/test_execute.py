@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from app.cleanup import journal as journal_module
-from app.cleanup.engine_calls import CallFailed, EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.expected import seen
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Frees, Plan, Step
+from app.cleanup.execute import journal as journal_module
+from app.cleanup.execute.engine import CallFailed, EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.expected import seen
+from app.cleanup.plan.model import Action, Frees, Plan, Step
 from app.host.identity import Identity
 from app.model import Daemon, Kind, Reference
 from tests.unit.removals import Watched, entries, erasing, place, plan, unmounting
@@ -312,7 +312,7 @@ def test_the_engine_is_told_whom_and_what_to_expect(root: bytes) -> None:
 def test_what_is_still_on_disk_is_not_called_removed(
     root: bytes, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.cleanup.expected._PATIENCE", 0.3)
+    monkeypatch.setattr("app.cleanup.plan.expected._PATIENCE", 0.3)
     os.makedirs(root + b"/volumes/data/_data")
     os.makedirs(root + b"/volumes/other")
     goes = seen([root + b"/volumes/data", root + b"/volumes/other", root + b"/none"])

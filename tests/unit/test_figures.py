@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.model import Usage
-from app.outline.figures import Figures
-from app.outline.order import Column, Order
-from app.scan.growing import GrowingTree
 from app.scan.tree import UnitResult
+from app.scan.tree_builder import GrowingTree
+from app.usage.figures import Figures
+from app.usage.order import Column, Order
 
 UNIT = b"/u%d"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.host import safe_open
-from app.stores.files import Damage, Folder, parse_object, read_file
+from app.host.safe_read import Damage, Folder, parse_object, read_file
 
 
 def refusal(path: Path, limit: int = 100) -> str:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup import journal as journal_module
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Plan, Step
-from app.cleanup.space import space_of
+from app.cleanup.execute import journal as journal_module
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.free_space import space_of
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.model import Action, Plan, Step
 from tests.unit.removals import entries, erasing, place, plan, unmounting
 from tests.unit.scan_trees import mounted
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.stores import files
-from app.stores.graphdriver import GraphdriverReading, chain_ids, read_graphdriver
+from app.host import safe_read as files
+from app.stores.metadata.docker.layerdb import GraphdriverReading, chain_ids, read_graphdriver
 from tests.unit.store_files import DAMAGES, remove
 
 DRIVER = "overlay2"

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from app.model import Usage
 from app.outline.drawing import growth_words as cell
-from app.outline.growth import Growth, Growths
-from app.outline.order import Column, Order
 from app.screens.watching import NAMES, PART, PAUSE, Watch
 from app.screens.words import growth_words, watching_words
+from app.usage.growth import Growth, Growths
+from app.usage.order import Column, Order
 
 BYTES, INODES = Order(Column.BYTES), Order(Column.INODES)
 NAME, APPARENT = Order(Column.NAME), Order(Column.BYTES, apparent=True)

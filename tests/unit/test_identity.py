@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.erase import erase
-from app.cleanup.outcome import Progress
-from app.cleanup.reach import Unreachable
+from app.cleanup.execute.erase import erase
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan.reopen_path import Unreachable
 from app.host import identity
 from app.host.identity import Identity, identify, identity_of
 from tests.unit.loop_disks import KINDS, disk

@@ -51,7 +51,7 @@ def test_commands_load_no_screen_and_offline_no_engine(
     code = "from app.cli import main\nmain(sys.argv[1:])"
     offline = loaded(code, *arguments, "--data-root", demo_root, "--offline")
     assert not offline & {"textual", "widgets", "docker", "requests", "urllib3", "asyncio"} - {
-        "widgets"  # a row is plain data there (widgets.rows); textual is what costs
+        "widgets"  # a row is plain data there (app.rows); textual is what costs
     }
 
 

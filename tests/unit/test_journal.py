@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cleanup import journal as journal_module
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Space
-from app.cleanup.plan import Action, Frees, Plan, Step, Subject, Wish
+from app.cleanup.execute import journal as journal_module
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Space
+from app.cleanup.plan.model import Action, Frees, Plan, Step, Subject, Wish
 from app.host.own_file import NotOurs, check_own
 from app.model import Kind, Reference
 from app.tui import explore

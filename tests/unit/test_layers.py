@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.layers import erase_layer
-from app.cleanup.outcome import Progress
-from app.cleanup.plan import Place
-from app.cleanup.reach import Unreachable
-from app.stores.overlay2 import read_graph
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.execute.remove_layer import erase_layer
+from app.cleanup.plan.model import Place
+from app.cleanup.plan.reopen_path import Unreachable
+from app.stores.drivers.overlay2.read import read_graph
 from tests.unit.removals import Watched, entries, place, unmounting
 from tests.unit.scan_trees import mounted
 

@@ -17,10 +17,10 @@ _WAITS = re.compile(
 )
 #: Who may: what is read of /proc and of our own places, what runs after the yes, and who is asked.
 ALLOWED = {
-    "cleanup/in_use.py": "the text of links in /proc",
-    "cleanup/held_space.py": "the text of links in /proc",
-    "cleanup/inside.py": "the text of links in /proc",
-    "cleanup/tally.py": "after the yes",
+    "cleanup/plan/in_use.py": "the text of links in /proc",
+    "cleanup/plan/held_space.py": "the text of links in /proc",
+    "cleanup/plan/exec_command.py": "the text of links in /proc",
+    "cleanup/execute/counter.py": "after the yes",
     "host/hanging.py": "asks before each step",
     "host/holding.py": "the text of links in /proc",
     "host/kernel_users.py": "/proc and /sys",
@@ -35,16 +35,16 @@ ALLOWED = {
     "host/statx.py": "without asking who serves it (AT_STATX_DONT_SYNC)",
     "host/within.py": "the text of links in /proc, and what is open",
     "scan/fence.py": "only what is believed is walked from here",
-    "scan/kept_file.py": "/run",
-    "scan/marks.py": "asks before",
+    "scan/cache_file.py": "/run",
+    "scan/fingerprint.py": "asks before",
     "scan/walk.py": "in worker processes where it may hang",
     "scan/native/library.py": "our own files",
-    "stores/containers.py": "/proc",
-    "stores/engine.py": "/var/run",
-    "stores/hints.py": "/proc",
-    "stores/machine.py": "/proc",
-    "stores/mounts.py": "/proc",
-    "stores/overlays.py": "what is open",
+    "stores/metadata/docker/containers.py": "/proc",
+    "engine/inventory.py": "/var/run",
+    "discovery/candidates.py": "/proc",
+    "host/pid_namespace.py": "/proc",
+    "host/mounts.py": "/proc",
+    "host/overlays.py": "what is open",
 }
 
 

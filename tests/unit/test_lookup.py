@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from app.demo.ids import hex_id
 from app.demo.layout import add_directory
+from app.host.mounts import Mount
+from app.lookup.paths import locate
+from app.lookup.query import lookup
 from app.model import ImageStore, Kind, Store
-from app.stores.lookup import lookup
-from app.stores.mounts import Mount
-from app.stores.paths import locate
 from tests.unit.containerd_files import SNAPSHOTTER, ContainerdRoot
 from tests.unit.lookups import WEB, ask, containerd_store, overlay, owners
 from tests.unit.small_root import SmallRoot, make_small_root

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
+from app.host.overlays import LOWER, UPPER
 from app.model import Kind, Reference, Role, Store
-from app.outline.figures import Figures
-from app.outline.growth import Growths
-from app.outline.units import unchanging, units_of
-from app.scan import kept
+from app.scan import cache as kept
+from app.scan.cache import Kept
 from app.scan.fence import read_fence
-from app.scan.kept import Kept
-from app.scan.marks import Mark, marks_of
-from app.screens.measuring import Measuring, Tally
-from app.stores.live import reason
-from app.stores.overlays import LOWER, UPPER
+from app.scan.fingerprint import Mark, marks_of
+from app.stores.drivers.overlay2.mounts import reason
+from app.usage.figures import Figures
+from app.usage.growth import Growths
+from app.usage.session import Measuring, Tally
+from app.usage.units import unchanging, units_of
 from tests.unit.small_root import SmallRoot, make_small_root
 
 PATIENCE = 120.0

@@ -10,9 +10,9 @@ import pytest
 
 from app.demo.ids import cache_id, hex_id, link_token
 from app.demo.volumes import add_volume
+from app.lookup.names import image_name
+from app.lookup.query import lookup
 from app.model import Store
-from app.stores.lookup import lookup
-from app.stores.names import image_name
 from tests.unit.containerd_files import ContainerdRoot
 from tests.unit.lookups import WEB, ask, containerd_store, overlay, owners
 from tests.unit.small_root import SmallRoot, make_small_root

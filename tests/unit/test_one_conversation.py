@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.engine_calls import CallFailed, EngineCalls
-from app.cleanup.plan import Expected
+from app.cleanup.execute.engine import CallFailed, EngineCalls
+from app.cleanup.plan.model import Expected
+from app.engine.inventory import EngineError, ask, peek
 from app.model import Kind
-from app.stores.engine import EngineError, ask, peek
 from tests.unit.stub_engine import Behaviour, StubEngine, capture_routes, raw, says
 from tests.unit.swapping_proxy import SwappingProxy
 

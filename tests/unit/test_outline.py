@@ -11,23 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cleanup.plan import Subject, Wish
+from app.cleanup.plan.model import Subject, Wish
 from app.demo.sample import build_sample
 from app.model import Role, Usage
 from app.outline.levels import Level, Place, read_level
 from app.outline.nodes import What
-from app.outline.order import Column, Order
 from app.outline.outline import Outline
-from app.outline.units import units_changed, units_of
 from app.outline.visible import Ordering, Span, Visible, entry_key
+from app.rows import Row
 from app.scan.job import run
 from app.scan.tree import UnitResult, combined
 from app.scan.walk import Unit, read_fence
 from app.screens.wanted import wish_for_row
-from app.stores.survey import Request, Survey, survey
+from app.survey import Request, Survey, survey
 from app.text import safe
+from app.usage.order import Column, Order
+from app.usage.units import units_changed, units_of
 from tests.unit.removals import identified
-from widgets.rows import Row
 
 
 class Host:

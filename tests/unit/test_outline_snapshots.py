@@ -13,14 +13,14 @@ import pytest
 from app.model import Store, Usage
 from app.outline.by_directory import by_directory
 from app.outline.by_owner import by_owner
-from app.outline.figures import Figures
 from app.outline.nodes import Draft, What
-from app.outline.order import Column, Order
 from app.outline.outline import Outline
-from app.outline.units import parts_of, recorded_of, units_of
 from app.scan.job import ScanJob
 from app.scan.walk import Unit, read_fence
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
+from app.usage.figures import Figures
+from app.usage.order import Column, Order
+from app.usage.units import parts_of, recorded_of, units_of
 from tests.unit import captured
 
 BY_BYTES = Order(Column.BYTES, True, False)

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.stores import files
-from app.stores.overlay2 import LayerGraph, read_graph
+from app.host import safe_read as files
+from app.stores.drivers.overlay2.read import LayerGraph, read_graph
 from tests.unit.store_files import DAMAGES, put, remove
 
 

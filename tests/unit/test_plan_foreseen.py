@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.makers import Made, Maker, made_by
-from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.plan.makers import Made, Maker, made_by
+from app.cleanup.plan.model import Plan, Subject, Wish
 from app.demo.containers import ContainerSpec, add_container
 from app.demo.images import add_image, add_layer, write_tags
 from app.demo.volumes import add_volume

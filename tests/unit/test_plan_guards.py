@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Subject, Wish
+from app.cleanup.plan.model import Subject, Wish
 from app.demo.content import DAY, put_text, set_age
 from app.demo.ids import link_token
+from app.discovery.request import Survey
+from app.host.safe_read import Folder
 from app.model import Kind, Layer, Owner, Role
-from app.stores.files import Folder
-from app.stores.request import Survey
 from tests.unit.proc_stub import bind
 from tests.unit.removals import identified
 from tests.unit.small_root import SmallRoot, make_small_root
@@ -24,7 +24,7 @@ from tests.unit.test_planner import plan, survey_of
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
     """A data root that no daemon of this machine serves."""
-    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
+    monkeypatch.setattr("app.cleanup.plan.context.serving", lambda _host, _root: [])
     return make_small_root(tmp_path / "docker")
 
 

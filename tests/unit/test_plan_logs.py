@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Action
+from app.cleanup.plan.model import Action
 from app.demo.containers import write_log
 from app.demo.content import put_text
+from app.discovery.request import Survey
 from app.model import ImageStore
-from app.stores.request import Survey
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.test_planner import plan, with_state
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Frees, Plan, Subject, Wish
+from app.cleanup.plan.model import Frees, Plan, Subject, Wish
 from app.demo.content import put_text
+from app.discovery.request import Survey
 from app.model import Blob, CacheEntry, Kind, Owner, Role, Store, Usage
-from app.stores.request import Survey
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.test_planner import heard, plan
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan import Plan, Subject, Wish
+from app.cleanup.plan.model import Plan, Subject, Wish
 from app.demo.content import put_text
 from app.demo.ids import hex_id
 from app.demo.volumes import add_volume
+from app.discovery.request import Survey
 from app.host.holding import holds_below
 from app.model import Daemon, Kind, ListedVolume, Owner
-from app.stores.request import Survey
 from tests.unit.small_root import SmallRoot, make_small_root
 from tests.unit.store_files import DAMAGES
 from tests.unit.test_planner import heard, plan
@@ -176,7 +176,7 @@ def test_an_order_by_a_name_is_refused_where_another_process_listens(
         spoken = replace(found, stores=(replace(store, daemon=daemon),))
         return plan(root, Wish(subject, bytes(root.path), id=id_), survey=spoken)
 
-    monkeypatch.setattr("app.cleanup.world.holds_below", holds_below_here)
+    monkeypatch.setattr("app.cleanup.plan.context.holds_below", holds_below_here)
     with (place.parent / "opts.json").open("w") as held:
         assert asked(Subject.VOLUME, "free", os.getpid()).allowed
         held.write("{}")

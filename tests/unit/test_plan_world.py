@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cleanup.beneath import Look, Seen, look, shows_beneath
-from app.cleanup.erase import erase
-from app.cleanup.measure import frees, measured
-from app.cleanup.outcome import Progress
-from app.cleanup.places import (
+from app.cleanup.execute.erase import erase
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan.commands import docker, quoted
+from app.cleanup.plan.estimate import frees, measured
+from app.cleanup.plan.lower_layers import Look, Seen, look, shows_beneath
+from app.cleanup.plan.reopen_path import Unreachable as NotReached
+from app.cleanup.plan.reopen_path import reached
+from app.cleanup.plan.resolve_path import (
     Gone,
     Linked,
     Unreachable,
@@ -24,11 +27,8 @@ from app.cleanup.places import (
     reach_in_root,
     seen_in_root,
 )
-from app.cleanup.reach import Unreachable as NotReached
-from app.cleanup.reach import reached
-from app.cleanup.shell import docker, quoted
+from app.discovery.candidates import Host, Worker, serving
 from app.scan.descent import open_straight
-from app.stores.hints import Host, Worker, serving
 from tests.unit.removals import identified, place
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

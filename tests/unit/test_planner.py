@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.erase import erase
-from app.cleanup.outcome import Progress
-from app.cleanup.plan import Action, Confirmation, Plan, Subject, Wish, changes
-from app.cleanup.planner import fresh_plan, make_plan, wish_for
+from app.cleanup.execute.erase import erase
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan.model import Action, Confirmation, Plan, Subject, Wish, changes
+from app.cleanup.plan.planner import fresh_plan, make_plan, wish_for
 from app.demo.containers import write_log
 from app.demo.content import DAY, put_text, set_age
 from app.demo.ids import hex_id, link_token
 from app.demo.images import add_layer
 from app.demo.layout import add_directory, add_link
 from app.demo.volumes import add_volume
+from app.discovery.candidates import Worker
+from app.discovery.request import Request, Survey
 from app.model import Kind, Layer, ListedVolume, Owner, Problem, Reference, Role, Store
-from app.stores.hints import Worker
-from app.stores.request import Request, Survey
 from tests.unit.proc_stub import bind, make_proc, overlay
 from tests.unit.removals import identified, place
 from tests.unit.small_root import SmallRoot, make_small_root
@@ -31,7 +31,7 @@ from tests.unit.small_root import SmallRoot, make_small_root
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
     """A data root that no engine of this machine serves."""
-    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
+    monkeypatch.setattr("app.cleanup.plan.context.serving", lambda _host, _root: [])
     return make_small_root(tmp_path / "docker")
 
 
@@ -204,7 +204,7 @@ def test_the_orphan_stays_while_it_is_open_or_the_engine_works(
     set_age(root.orphan.diff, 30 * DAY)
     held = plan(root, root.orphan.path, opened=(str(file),))
     assert "has open" in held.refused_because
-    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [Worker(4711)])
+    monkeypatch.setattr("app.cleanup.plan.context.serving", lambda _host, _root: [Worker(4711)])
     assert "process 4711" in plan(root, root.orphan.path).refused_because
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cleanup.plan import Action, Plan, Subject, Wish
-from app.cleanup.planner import make_plan
+from app.cleanup.plan.model import Action, Plan, Subject, Wish
+from app.cleanup.plan.planner import make_plan
 from app.demo.ids import cache_id
+from app.discovery.request import Survey
 from app.model import Kind, Problem, Role, Usage
-from app.stores.assemble import assemble
-from app.stores.request import Survey
+from app.stores.catalog import assemble
 from tests.unit.hosts import NOW, ROOT, URL, Host
 from tests.unit.proc_stub import bind, make_proc, overlay
 from tests.unit.test_resolve import hosts
@@ -34,7 +34,7 @@ THROUGH_THE_ENGINE = {
 def _no_dockerd() -> object:
     """No engine of this machine has to do with the made-up root."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
+        patch.setattr("app.cleanup.plan.context.serving", lambda _host, _root: [])
         yield
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.outcome import Progress
-from app.cleanup.plan import Action
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan.model import Action
 from app.demo.content import put_text
 from app.model import Role
 from app.stores.remainders import NAME, new_name
@@ -23,7 +23,7 @@ from tests.unit.test_planner import plan, survey_of
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
     """A data root that no daemon of this machine serves."""
-    monkeypatch.setattr("app.cleanup.world.serving", lambda _host, _root: [])
+    monkeypatch.setattr("app.cleanup.plan.context.serving", lambda _host, _root: [])
     return make_small_root(tmp_path / "docker")
 
 

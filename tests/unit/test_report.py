@@ -17,6 +17,7 @@ from rich.console import Console
 from app import report
 from app.demo.sample import ORPHAN
 from app.inventory import OtherRow
+from app.lookup.query import Answer
 from app.model import (
     Container,
     DataRoot,
@@ -32,9 +33,8 @@ from app.model import (
     Usage,
     Volume,
 )
-from app.outline.order import Order
 from app.paper import Heading, Paper, shortened
-from app.stores.lookup import Answer
+from app.usage.order import Order
 
 REPOSITORY = Path(__file__).parents[2]
 PIPE = Paper(None)

@@ -11,9 +11,9 @@ from functools import partial
 
 import pytest
 
-from app.cleanup.erase import Surroundings, erase
-from app.cleanup.outcome import Progress
-from app.cleanup.tally import Erased
+from app.cleanup.execute.counter import Erased
+from app.cleanup.execute.erase import Surroundings, erase
+from app.cleanup.execute.outcome import Progress
 from tests.unit.loop_disks import disk
 from tests.unit.removals import entries, place, unmounting
 

@@ -10,13 +10,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.demo.ids import cache_id, hex_id, link_token
+from app.engine.inventory import EngineCacheRecord, EngineContainer, EngineReading
+from app.host.mounts import Mount
 from app.model import DataRoot, ImageStore, Kind, Layer, Problem, Role
-from app.stores.containers import ContainerRecord
-from app.stores.disk import DiskReading
-from app.stores.engine import EngineCacheRecord, EngineContainer, EngineReading
-from app.stores.graphdriver import MountRecord
-from app.stores.mounts import Mount
-from app.stores.resolve import disagreements, resolve
+from app.stores.metadata.docker.containers import ContainerRecord
+from app.stores.metadata.docker.layerdb import MountRecord
+from app.stores.metadata.docker.read import DiskReading
+from app.stores.metadata.docker.resolve import disagreements, resolve
 from tests.unit.hosts import DAY, NOW, ROOT, Host, Who
 
 Answers = dict[str, tuple[Role, frozenset[Who]]]

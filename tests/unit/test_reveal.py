@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from app.demo.layout import add_directory, make_root
 from app.outline.levels import Place, read_level
-from app.outline.order import Order
 from app.outline.outline import Outline
 from app.outline.reveal import Reveal
-from app.outline.units import units_of
 from app.scan.job import run
 from app.scan.walk import read_fence
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
+from app.usage.order import Order
+from app.usage.units import units_of
 from tests.unit.scan_trees import names
 
 LAYER = "c" * 64

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.engine.inventory import EngineError, RemoteEngine, peek
+from app.engine.root_claim import Wrong, judge
 from app.host.peer import Peer
-from app.stores.engine import EngineError, RemoteEngine, peek
-from app.stores.root_claim import Wrong, judge
 from tests.unit.stub_engine import StubEngine, says
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")

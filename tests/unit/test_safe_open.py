@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup import beneath, erase
-from app.cleanup.outcome import Progress
-from app.cleanup.plan import Place
-from app.cleanup.reach import Reached, Unreachable, reached
-from app.host import safe_open
+from app.cleanup.execute import erase
+from app.cleanup.execute.outcome import Progress
+from app.cleanup.plan import lower_layers as beneath
+from app.cleanup.plan.model import Place
+from app.cleanup.plan.reopen_path import Reached, Unreachable, reached
+from app.discovery.candidates import Host, configured, rootless
+from app.discovery.containerd import containerd_of
+from app.host import bolt, safe_open
 from app.host.safe_open import NotAFile, open_file
-from app.scan import kept_file
-from app.scan.kept_file import KeptFile
+from app.host.safe_read import Damage, Folder, read_file
+from app.scan import cache_file as kept_file
+from app.scan.cache_file import KeptFile
 from app.scan.listing import list_directory
 from app.scan.walk import Fence
-from app.stores import bolt
-from app.stores.containerd_roots import containerd_of
-from app.stores.files import Damage, Folder, read_file
-from app.stores.hints import Host, configured, rootless
 from tests.unit.commands import Run, on, tool
 from tests.unit.openings import BAITS, swapped, watched
 from tests.unit.removals import place

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.model import Usage
-from app.scan.growing import result_cut_short
 from app.scan.hot import HotSpots, hot_spots
 from app.scan.job import run
+from app.scan.tree_builder import result_cut_short
 from app.scan.walk import Fence, Unit
 
 

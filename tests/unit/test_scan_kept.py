@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.scan import kept_file
+from app.scan import cache_file as kept_file
+from app.scan.cache import SETTLED, Kept
+from app.scan.cache_file import Entry, KeptFile
 from app.scan.fence import Fence, read_fence
+from app.scan.fingerprint import mark, marks_of
 from app.scan.job import run
-from app.scan.kept import SETTLED, Kept
-from app.scan.kept_file import Entry, KeptFile
-from app.scan.marks import mark, marks_of
 from app.scan.tree import UnitResult
 from app.scan.walk import Unit
 
@@ -109,7 +109,7 @@ def test_it_is_the_latest_change_of_anything_in_it_that_counts(
     it = Kept()
     for seconds, expected in ((SETTLED + 3599, set()), (SETTLED + 3601, {path})):
         now = entry.result.newest + seconds
-        monkeypatch.setattr("app.scan.kept.time.time", lambda now=now: now)
+        monkeypatch.setattr("app.scan.cache.time.time", lambda now=now: now)
         it.keep([late], Fence())
         assert good(it, path) == expected
 
@@ -321,7 +321,7 @@ def test_no_room_is_no_error_and_the_old_file_stays(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("app.scan.kept_file.os.rename", full)
+        patch.setattr("app.scan.cache_file.os.rename", full)
         assert not KeptFile(ROOTS).save(list(entries.values())[:1])
     assert [it.read_bytes() for it in (base / "whodiff").iterdir()] == [before]
 
@@ -342,9 +342,9 @@ def test_nothing_is_written_to_a_disk(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr("app.scan.kept_file.os.geteuid", lambda: 0)
+    monkeypatch.setattr("app.scan.cache_file.os.geteuid", lambda: 0)
     assert kept_file.base_directory() == b"/run", "not that of the user who called sudo"
-    monkeypatch.setattr("app.scan.kept_file.os.geteuid", lambda: 1000)
+    monkeypatch.setattr("app.scan.cache_file.os.geteuid", lambda: 1000)
     assert kept_file.base_directory() == bytes(tmp_path)
     for nowhere in ("", "relative", "/nonexistent/place"):
         monkeypatch.setenv("XDG_RUNTIME_DIR", nowhere)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.scan.fence import Fence
-from app.scan.marks import MOST_ENTRIES, mark, marks_of
+from app.scan.fingerprint import MOST_ENTRIES, mark, marks_of
 
 OPEN = Fence()
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.model import Usage
-from app.scan.growing import GrowingTree, result_cut_short
 from app.scan.links import LinkLog, OutsideLink, OutsideLinks
 from app.scan.tree import DirTree, UnitResult, combined
+from app.scan.tree_builder import GrowingTree, result_cut_short
 from tests.unit.scan_trees import status_of
 
 parents = st.lists(st.integers(0, 30), min_size=1, max_size=30).map(

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.model import Usage
-from app.scan import meter, walk
-from app.scan.meter import Progress
+from app.scan import counters as meter
+from app.scan import walk
+from app.scan.counters import Progress
 from app.scan.tree import combined
 from app.scan.walk import Fence, Unit, read_fence, walk_unit
 from tests.unit.scan_trees import (

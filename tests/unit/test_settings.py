@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cleanup.settings import Settings, read_settings
+from app.cleanup.plan.container_settings import Settings, read_inside, read_settings
 from app.model import Container, Kind, Owner
 from tests.unit.store_files import DAMAGES
 
@@ -52,6 +52,33 @@ def test_unnamed_volumes_are_those_that_nobody_named(tmp_path: Path) -> None:
     }
     found = settings_of(tmp_path, None, points)
     assert found.unnamed == ("made-up", "made-up-too", "by-an-old-engine")
+
+
+LEADING_OUT = (
+    {"Privileged": True},
+    {"CapAdd": ["CAP_SYS_ADMIN"]},
+    {"CapAdd": ["all"]},
+    {"PidMode": "host"},
+    {"PidMode": "container:other"},
+    {"IpcMode": "host"},
+    {"VolumesFrom": ["other"]},
+    {"Binds": ["data:/b"]},
+    {"Binds": "of no known shape"},
+)
+
+
+@pytest.mark.parametrize("host", LEADING_OUT, ids=str)
+def test_a_link_in_it_may_lead_to_what_is_not_its_own(tmp_path: Path, host: object) -> None:
+    container = Container(OWNER, os.fsencode(tmp_path))
+    quiet = {"IpcMode": "private", "CapAdd": ["NET_ADMIN"], "Tmpfs": {"/run": ""}}
+    settings_of(tmp_path, quiet, {"/t": {"Type": "tmpfs"}})
+    alone = read_inside(container)
+    assert alone
+    assert alone.is_alone
+    for asked, made in ((host, {}), (quiet, {"/h": POINT}), (quiet, {"/i": {"Type": "image"}})):
+        settings_of(tmp_path, asked, made)
+        found = read_inside(container)
+        assert found is None or not found.is_alone
 
 
 @pytest.mark.parametrize("name", ["hostconfig.json", "config.v2.json"])

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cleanup.plan import Action, Plan, Step, Subject, Wish
-from app.cleanup.shell import docker, is_sealed, only_while, prune, truncate, typed, unlink
-from app.cleanup.together import together
+from app.cleanup.plan.batch import together
+from app.cleanup.plan.commands import docker, is_sealed, only_while, prune, truncate, typed, unlink
+from app.cleanup.plan.model import Action, Plan, Step, Subject, Wish
 from app.documents import plan as document
 from app.screens.plan_words import question_sections
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from app.host.mounts import Mount, read_mountinfo
+from app.lookup.query import lookup
 from app.model import ImageStore, Kind, Layer, Role, Store
-from app.outline.units import units_of
 from app.scan.walk import read_fence
-from app.stores.lookup import lookup
-from app.stores.mounts import Mount, read_mountinfo
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
+from app.usage.units import units_of
 from tests.unit import captured
 from tests.unit.captured import spoil_images
 from tests.unit.containerd_files import META
@@ -189,7 +189,7 @@ def test_live_mounts_lead_to_the_running_containers(
     capture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts = _mounts(capture, prefix=str(capture))
-    monkeypatch.setattr("app.stores.survey.read_all", lambda: (mounts, ()))
+    monkeypatch.setattr("app.survey.read_all", lambda: (mounts, ()))
     store = store_of(capture / captured.ROOT)
     mounted = {
         owner.name
@@ -204,7 +204,7 @@ def test_live_mounts_lead_to_the_running_containers(
 def test_another_hosts_mounts_prove_nothing_about_a_copy(
     capture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.stores.survey.read_all", lambda: (_mounts(capture, prefix=""), ()))
+    monkeypatch.setattr("app.survey.read_all", lambda: (_mounts(capture, prefix=""), ()))
     assert not any(it.mounts for it in store_of(capture / captured.ROOT).layers.values())
 
 
@@ -212,7 +212,7 @@ def test_a_live_mount_names_its_container_where_the_databases_are_lost(
     own_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mounts = _mounts(own_copy, prefix=str(own_copy))
-    monkeypatch.setattr("app.stores.survey.read_all", lambda: (mounts, ()))
+    monkeypatch.setattr("app.survey.read_all", lambda: (mounts, ()))
     root = captured.containerd_root(own_copy)
     for database in (META, f"{SNAPSHOTTER}/metadata.db"):
         DAMAGES["empty"](root / database)
@@ -280,7 +280,7 @@ def test_both_stores_on_one_host_are_shown_and_the_inactive_one_is_named(
 def test_what_is_mounted_is_not_inactive(own_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that works with overlay2 says nothing of a container that another one runs."""
     mounts = _mounts(own_copy, prefix=str(own_copy))
-    monkeypatch.setattr("app.stores.survey.read_all", lambda: (mounts, ()))
+    monkeypatch.setattr("app.survey.read_all", lambda: (mounts, ()))
     routes = captured.containerd_routes(own_copy)
     info = json.loads((own_copy / "api/info.json").read_text())
     overlay2 = {
@@ -411,10 +411,10 @@ def test_a_task_mount_leads_to_its_snapshot(capture: Path, monkeypatch: pytest.M
     point = b"/run/x/io.containerd.runtime.v2.task/k8s.io/c/rootfs"
     first, *_ = _mounts(capture, prefix=str(capture))
     mounts = (replace(first, point=point),)
-    monkeypatch.setattr("app.stores.survey.read_all", lambda: (mounts, ()))
+    monkeypatch.setattr("app.survey.read_all", lambda: (mounts, ()))
     elsewhere = lookup(point + b"/etc", (store_of(capture / captured.ROOT),))
     assert not any(it.layer for it in elsewhere)  # so far in another namespace only
-    monkeypatch.setattr("app.stores.survey.read_own", lambda: mounts)
+    monkeypatch.setattr("app.survey.read_own", lambda: mounts)
     store = store_of(capture / captured.ROOT)
     (answer,) = lookup(point + b"/etc", (store,))
     assert answer.layer

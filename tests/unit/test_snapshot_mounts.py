@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from app.stores.containerd import ContainerdReading, read_containerd
-from app.stores.live import BIND
-from app.stores.mounts import Mount, read_mountinfo
-from app.stores.overlays import LOWER, UPPER
-from app.stores.snapshot_mounts import LiveSnapshots, find_live_snapshots
+from app.host.mounts import Mount, read_mountinfo
+from app.host.overlays import LOWER, UPPER
+from app.stores.drivers.overlay2.mounts import BIND
+from app.stores.drivers.overlayfs.mounts import LiveSnapshots, find_live_snapshots
+from app.stores.metadata.containerd.read import ContainerdReading, read_containerd
 from tests.unit.containerd_files import SNAPSHOTTER, ContainerdRoot
 
 CID = "ab" * 32

@@ -14,23 +14,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.cleanup.engine_calls import EngineCalls
-from app.cleanup.execute import execute
-from app.cleanup.journal import Journal
-from app.cleanup.leftovers import plan_unreferenced
-from app.cleanup.measure import measured
-from app.cleanup.outcome import Outcome, Progress
-from app.cleanup.plan import Action, Confirmation, Plan, Subject, Wish
-from app.cleanup.planner import make_plan, wish_for
-from app.cleanup.world import World
+from app.cleanup.execute.engine import EngineCalls
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
+from app.cleanup.execute.outcome import Outcome, Progress
+from app.cleanup.plan.context import World
+from app.cleanup.plan.estimate import measured
+from app.cleanup.plan.model import Action, Confirmation, Plan, Subject, Wish
+from app.cleanup.plan.orphans import plan_unreferenced
+from app.cleanup.plan.planner import make_plan, wish_for
 from app.model import Kind, Owner, Role, Store
 from app.outline.nodes import What
-from app.outline.order import Column, Order
 from app.outline.outline import BY_OWNER, Outline
-from app.outline.units import units_of
 from app.scan.walk import read_fence
 from app.screens.wanted import wish_for_row
-from app.stores.survey import Request, Survey, survey
+from app.survey import Request, Survey, survey
+from app.usage.order import Column, Order
+from app.usage.units import units_of
 from tests.unit import captured
 from tests.unit.containerd_files import SNAPSHOTTER, ContainerdRoot
 from tests.unit.proc_stub import bind, make_proc, overlay

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from app import survey as survey_module
 from app.demo.ids import hex_id
 from app.demo.layout import add_directory
+from app.discovery.classify import NoDataRoot, RootError
+from app.discovery.roots import Discovery, discover
+from app.engine.inventory import EngineInfo, RemoteEngine
 from app.model import Role, Store
-from app.stores import survey as survey_module
-from app.stores.discover import Discovery, discover
-from app.stores.engine import EngineInfo, RemoteEngine
-from app.stores.recognise import NoDataRoot, RootError
-from app.stores.survey import ASKING, BOTH, Request, Survey, survey, survey_in_steps
+from app.survey import ASKING, BOTH, Request, Survey, survey, survey_in_steps
 from tests.unit import captured
 from tests.unit.small_root import make_small_root
 from tests.unit.stub_engine import Behaviour, StubEngine, says, sends

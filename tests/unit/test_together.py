@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.cleanup.plan import Action, Confirmation, Frees, Place, Plan, Step, Subject, Wish
-from app.cleanup.together import together
+from app.cleanup.plan.batch import together
+from app.cleanup.plan.model import Action, Confirmation, Frees, Place, Plan, Step, Subject, Wish
 from app.host.identity import Identity
 
 ROOT = b"/d"

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.demo.bolt_file import write_bolt
-from app.stores import files
-from app.stores.volumes import VolumeRecord, read_volumes
+from app.host import safe_read as files
+from app.stores.metadata.docker.volumes import VolumeRecord, read_volumes
 from tests.unit.store_files import DAMAGES, remove
 
 

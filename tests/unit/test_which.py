@@ -16,9 +16,9 @@ from app.demo.images import add_image, add_layer, write_tags
 from app.demo.layout import add_directory, make_root
 from app.demo.sample import DANGLING, LEFT_INIT, ORPHAN, YOUNG
 from app.demo.volumes import add_volume
+from app.lookup.query import lookup
 from app.model import Kind, Owner, Problem, Role
-from app.stores.lookup import lookup
-from app.stores.survey import Request, survey
+from app.survey import Request, survey
 from tests.unit.commands import Run, layer_of, on
 from tests.unit.small_root import SmallRoot, make_small_root
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Sequence
 from time import monotonic
 
 from app.model import Usage
-from app.scan.growing import result_cut_short
-from app.scan.ledger import Counting, ScanNews
 from app.scan.links import LinkSums, OutsideLinks
 from app.scan.native.library import (
     COLUMNS,
@@ -24,7 +22,9 @@ from app.scan.native.library import (
     TaskC,
     UnitC,
 )
+from app.scan.progress import Counting, ScanNews
 from app.scan.tree import DirTree, UnitResult
+from app.scan.tree_builder import result_cut_short
 from app.scan.walk import Fence, Unit
 
 #: Seconds after a cancel until it counts as done, and until threads that hang in the kernel, on a

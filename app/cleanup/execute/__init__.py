@@ -1,0 +1,1 @@
+"""How it goes: the only code that changes anything, and only by a plan that was confirmed."""

@@ -1,0 +1,1 @@
+"""Where data roots are, and how far each is believed: candidates, their shape, their standing."""

@@ -1,0 +1,1 @@
+"""Where the bytes of a layer lie, and which mounts use it: one room for each storage driver."""

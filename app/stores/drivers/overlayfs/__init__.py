@@ -1,0 +1,1 @@
+"""containerd's overlayfs snapshotter: numbered directories with a database of their own."""

@@ -1,0 +1,1 @@
+"""Who names a layer: one room for each kind of metadata."""

@@ -1,0 +1,1 @@
+"""containerd's metadata: namespaces, images, containers, leases and content."""

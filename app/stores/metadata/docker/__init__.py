@@ -1,0 +1,1 @@
+"""Docker's metadata: layerdb, imagedb, containers, volumes and BuildKit's databases."""

@@ -1,0 +1,1 @@
+"""How much everything takes: units of a data root, their figures and growth, and their scan."""
