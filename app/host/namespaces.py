@@ -106,6 +106,7 @@ class _Reading:
     def __init__(self, proc: bytes, descriptors: Iterable[bytes]) -> None:
         self._proc = proc
         self._descriptors = descriptors
+        self._own = _own(proc)
         self._views: dict[str, _Views] = {}
         self._nameless: list[int] = []
         self._found: dict[str, Table] = {}
@@ -122,9 +123,13 @@ class _Reading:
         return Tables(tuple(self._found.values()), tuple(self._unread), tuple(self._closed))
 
     def _look(self, pid: int) -> None:
-        """A thread may be in a namespace of its own, and outlive the first one (unshare(2))."""
+        """A thread may be in a namespace of its own, and outlive the first one (unshare(2)).
+
+        Not one of ours: it has entered that namespace to look at it, and is about to end.
+        """
         place = os.path.join(self._proc, b"%d" % pid)
-        for thread in _numbers(os.path.join(place, b"task")) or [pid]:
+        threads = [] if pid == self._own else _numbers(os.path.join(place, b"task"))
+        for thread in threads or [pid]:
             at = place if thread == pid else os.path.join(place, b"task", b"%d" % thread)
             try:
                 namespace = os.fsdecode(os.readlink(os.path.join(at, b"ns", b"mnt")))
@@ -358,6 +363,14 @@ def _text(path: bytes, parent: int | None = None) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=parent)
     with os.fdopen(descriptor, "rb") as file:
         return file.read()
+
+
+def _own(proc: bytes) -> int:
+    """This process in that proc(5); 0 where it is another one's."""
+    try:
+        return int(os.readlink(os.path.join(proc, b"self")))
+    except (OSError, ValueError):
+        return 0
 
 
 def _numbers(directory: bytes) -> list[int]:

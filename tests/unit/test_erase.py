@@ -286,6 +286,31 @@ def test_an_immutable_file_stays_and_the_rest_goes_on(root: bytes) -> None:
     assert erased(root, b"top").complete
 
 
+@pytest.mark.parametrize("flag", ["+a", "+i"])
+@pytest.mark.parametrize("pinned", [b"top", b"top/sub"])
+def test_a_directory_that_lets_nothing_go_stays_as_it_is(
+    root: bytes, flag: str, pinned: bytes
+) -> None:
+    """Nothing is moved into it, or given a second name elsewhere."""
+    for number in range(3):
+        put(root + b"/top/sub/%d" % number)
+        put(root + b"/top/other/%d" % number)
+    subprocess.run([b"chattr", flag, root + b"/" + pinned], check=True)
+    try:
+        result = erased(root, b"top")
+        left = entries(root)
+    finally:
+        subprocess.run([b"chattr", b"-i", b"-a", root + b"/" + pinned], check=True)
+    kept = {b"top", b"top/sub"}
+    if pinned == b"top":
+        # What is in other directories goes, these themselves do not.
+        kept |= {b"top/other"}
+    else:
+        kept |= {b"top/sub/%d" % number for number in range(3)}
+    assert left == kept
+    assert not result.complete
+
+
 def test_where_nothing_can_be_removed_it_gives_up(
     root: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
