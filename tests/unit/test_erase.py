@@ -353,6 +353,35 @@ def test_what_vanishes_meanwhile_is_fine(root: bytes) -> None:
             put(root + b"/top/%02d/file" % number)
 
 
+@pytest.mark.parametrize("moment", range(3, 15, 2))
+def test_what_somebody_else_removes_first_was_not_moved_away(root: bytes, moment: int) -> None:
+    for number in range(10):
+        put(root + b"/top/sub/%d" % number)
+
+    def vanish() -> None:
+        subprocess.run(["rm", "-rf", root + b"/top"], check=True)
+
+    result = erased(root, b"top", progress=Watched(moment, vanish))
+    assert (result.complete, result.moved, result.sentences) == (True, 0, ())
+
+
+def test_what_cannot_be_renamed_at_all_stays_and_the_way_out_is_told(root: bytes) -> None:
+    """As across a project quota: here it lies in the lower layer of an overlay (EXDEV)."""
+    put(root + b"/lower/diff/top/file")
+    for name in (b"upper", b"work", b"all"):
+        os.mkdir(root + b"/" + name)
+    parts = b"lowerdir=%b/lower,upperdir=%b/upper,workdir=%b/work" % (root, root, root)
+    around = Surroundings(beside=0)
+    with mounted("-t", "overlay", "overlay", "-o", parts, root + b"/all") as done:
+        if not done:
+            pytest.skip("no overlay here")
+        target = place(root + b"/all", b"diff", b"top")
+        with pytest.raises(Unreachable, match="Start the container and ask again"):
+            erase(target, Progress(), around)
+        assert os.path.exists(root + b"/all/diff/top/file")
+    assert not entries(root + b"/upper")
+
+
 @pytest.mark.parametrize("held", [1, 2, 64])
 @pytest.mark.parametrize("moved", [b"b", b"b/c", b"b/c/d"])
 def test_a_directory_that_is_moved_away_is_not_followed_up(
