@@ -19,7 +19,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import chain
 from threading import Thread
 from typing import TypeVar
 
@@ -112,6 +111,8 @@ class _Reading:
         self._found: dict[str, Table] = {}
         self._unread: list[int] = []
         self._closed: list[bytes] = []
+        # Those of files by the namespace in question, which another way may lead to.
+        self._unreached: dict[str, bytes] = {}
 
     def tables(self) -> Tables:
         for pid in _numbers(self._proc):
@@ -120,7 +121,8 @@ class _Reading:
             self._read(namespace, views)
         self._read_nameless()
         self._read_kept()
-        return Tables(tuple(self._found.values()), tuple(self._unread), tuple(self._closed))
+        closed = [at for name, at in self._unreached.items() if name not in self._found]
+        return Tables(tuple(self._found.values()), tuple(self._unread), (*self._closed, *closed))
 
     def _look(self, pid: int) -> None:
         """A thread may be in a namespace of its own, and outlive the first one (unshare(2)).
@@ -193,13 +195,18 @@ class _Reading:
     # Without a process.
 
     def _read_kept(self) -> None:
-        for at in chain(self._descriptors, self._files()):
+        for at in self._descriptors:
             try:
                 with _namespace_file(at) as descriptor:
                     self._take(descriptor, at)
             except OSError as error:
                 if not _vanished(error):
                     self._closed.append(at)
+        for name, at in self._files():
+            self._unreached[name] = at
+            # Else something else lies there: it is covered by another mount.
+            with suppress(OSError), _namespace_file(at) as descriptor:
+                self._take(descriptor, at)
         with suppress(OSError), _opened(os.path.join(self._proc, b"self/ns/mnt")) as own:
             for request in (_NS_MNT_GET_NEXT, _NS_MNT_GET_PREV):
                 self._walk_on(own, request)
@@ -213,8 +220,8 @@ class _Reading:
         except OSError:
             self._closed.append(at)
 
-    def _files(self) -> Iterator[bytes]:
-        """Files of namespaces that are bind-mounted, as seen from each namespace that is read.
+    def _files(self) -> Iterator[tuple[str, bytes]]:
+        """Namespaces whose files are bind-mounted, with these, as seen from each that is read.
 
         One in which another one is kept may be kept in the same way: those found meanwhile too.
         """
@@ -224,9 +231,9 @@ class _Reading:
                 read.add(table.namespace)
                 for name, point in _kept_in(table.text):
                     if name not in self._found and table.pid:
-                        yield b"%s/%d/root%s" % (self._proc, table.pid, point)
+                        yield name, b"%s/%d/root%s" % (self._proc, table.pid, point)
                     elif name not in self._found:
-                        self._closed.append(point)
+                        self._unreached[name] = point
 
     def _walk_on(self, start: int, request: int) -> None:
         """Ask the kernel itself for the next one, as far as it goes and one may."""

@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 
 from app.host.mounts import Mount
 from app.host.namespaces import Table, open_root
 from app.host.roots import open_in
-from app.host.statx import Spot, spot_of
+from app.host.statx import Spot, spot, spot_of
 from app.host.within import TooLarge, walked
 
 UPPER, LOWER, WORK = "the upper layer", "a lower layer", "the working directory"
@@ -60,6 +60,8 @@ class Overlay:
         where = os.fsdecode(self.mounts[0].point)
         if shown is Shown.SOMETHING:
             return f"the overlay at {where} shows what is in it"
+        if not self.lost:
+            return f"the overlay at {where} may use it: the two could not be compared"
         option = self.lost[0]
         return (
             f"the overlay at {where} may use it: {os.fsdecode(option.path)}, "
@@ -215,14 +217,19 @@ def may_use(overlay: Overlay, directory: bytes, roots: Roots) -> Shown:
     top hides it; and what is hidden there, nobody reads. Files of data-only layers are seen with
     other times.
     """
-    try:
-        with closing_descriptor(os.open(directory, _DIRECTORY)) as top:
-            entries = Contents.of(top)
-    except (OSError, TooLarge):
-        return Shown.UNKNOWN
-    if overlay.mounts[0].shows_otherwise:
+    entries = contents_of(directory)
+    if entries is None or overlay.mounts[0].shows_otherwise:
         return Shown.UNKNOWN
     return _seen_in(overlay, entries, roots)
+
+
+def contents_of(directory: bytes) -> Contents | None:
+    """Of a directory; None where it cannot be looked through."""
+    try:
+        with closing_descriptor(os.open(directory, _DIRECTORY)) as top:
+            return Contents.of(top, os.path.basename(directory))
+    except (OSError, TooLarge):
+        return None
 
 
 def _seen_in(overlay: Overlay, entries: Contents, roots: Roots) -> Shown:
@@ -243,64 +250,46 @@ def _seen_in(overlay: Overlay, entries: Contents, roots: Roots) -> Shown:
 Mark = tuple[str, int, int, int]
 
 
-def shows(overlay: Overlay, contents: bytes, roots: Roots) -> bool:
-    """Whether an overlay shows at its own place what lies in a layer's contents directory.
+def shows(overlay: Overlay, entries: Contents, roots: Roots) -> Shown:
+    """Whether an overlay shows something of a directory, in places that such a layer would have.
 
     For one whose options all lead elsewhere: what they led to once may have been another mount,
-    which lives on below it (mount(8) ``--bind``, umount(8) ``--lazy``).
+    which lives on below it (mount(8) ``--bind``, umount(8) ``--lazy``), or a link that was changed.
     """
     for mount in overlay.mounts:
         try:
-            with closing_descriptor(open_in(roots.of(mount.namespace), mount.point)) as top:
-                if mount.root != b"/" or _device(top) != mount.device:
-                    continue
-                with closing_descriptor(os.open(contents, _DIRECTORY)) as directory:
-                    return _shows(top, directory)
+            descriptor = open_in(roots.of(mount.namespace), mount.point)
         except OSError:
             continue
-    return False
-
-
-def _shows(top: int, directory: int) -> bool:
-    pending, left = [b"."], _MOST
-    while pending and left > 0:
-        place = pending.pop()
-        try:
-            with closing_descriptor(
-                os.open(place, _DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
-            ) as there:
-                here = os.open(place, os.O_RDONLY | _PLAIN, dir_fd=directory)
-                with closing_descriptor(here), os.scandir(here) as entries:
-                    for entry in entries:
-                        left -= 1
-                        if _is_seen(entry, there):
-                            return True
-                        if entry.is_dir(follow_symlinks=False):
-                            pending.append(os.path.join(place, os.fsencode(entry.name)))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return False
-
-
-def _is_seen(entry: os.DirEntry[str], there: int) -> bool:
-    try:
-        seen = os.stat(entry.name, dir_fd=there, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return _mark(entry.name, seen) == _mark(entry.name, entry.stat(follow_symlinks=False))
+        with closing_descriptor(descriptor) as top:
+            if mount.root == b"/" and _device(top) == mount.device:
+                try:
+                    return entries.placed_below(top)
+                except (OSError, TooLarge):
+                    return Shown.UNKNOWN
+    return Shown.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The marks of all that lies in a directory."""
+    """The marks of all that lies in a directory, and which names are in a directory of which name.
+
+    The directory itself is ``""`` there, and all names are in the directory None.
+    """
 
     marks: frozenset[Mark]
+    names: Mapping[str | None, Set[str]]
 
     @classmethod
-    def of(cls, top: int) -> Contents:
-        """Of an open directory. Raises OSError, and TooLarge."""
-        entries = (entry for _, entry in walked(top))
-        return cls(frozenset(_mark(it.name, it.stat(follow_symlinks=False)) for it in entries))
+    def of(cls, top: int, name: bytes = b"") -> Contents:
+        """Of an open directory, which is called so. Raises OSError, and TooLarge."""
+        marks: set[Mark] = set()
+        names: dict[str | None, set[str]] = {None: {os.fsdecode(name)}}
+        for _, above, entry in walked(top):
+            marks.add(_mark(entry.name, entry.stat(follow_symlinks=False)))
+            for it in (None, os.fsdecode(above or name)):
+                names.setdefault(it, set()).add(entry.name)
+        return cls(frozenset(marks), names)
 
     def has(self, name: str, about: os.stat_result) -> bool:
         """Whether something with this name and these times is in it."""
@@ -312,7 +301,7 @@ class Contents:
         All of it is looked through: a directory that is merged with one of another layer has that
         one's times, and one that was renamed another name. Raises OSError, and TooLarge.
         """
-        for _, entry in walked(top, _MOST):
+        for _, _, entry in walked(top, _MOST):
             try:
                 about = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
@@ -320,6 +309,44 @@ class Contents:
             if self.has(entry.name, about):
                 return Shown.SOMETHING
         return Shown.NOTHING
+
+    def placed_below(self, top: int) -> Shown:
+        """The same where the overlay shows the directory, or one in it, at its own root.
+
+        Nothing but the names that can be there is looked at, for there may be many overlays.
+        Raises OSError, and TooLarge.
+        """
+        pending: list[tuple[bytes, str | None]] = [(b".", None)]
+        mount, left = spot_of(top).mount, _MOST
+        while pending:
+            place, above = pending.pop()
+            for entry, about in _entries(top, place, mount):
+                if entry.name not in self.names.get(above, ()):
+                    continue
+                left -= 1
+                if not left:
+                    raise TooLarge
+                if self.has(entry.name, about):
+                    return Shown.SOMETHING
+                if stat.S_ISDIR(about.st_mode) and entry.name in self.names:
+                    pending.append((os.path.join(place, os.fsencode(entry.name)), entry.name))
+        return Shown.NOTHING
+
+
+def _entries(
+    top: int, place: bytes, mount: int
+) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """What is in a directory below an open one, unless something else is mounted there."""
+    if spot(place, top, follow=False).mount != mount:
+        return
+    with (
+        suppress(FileNotFoundError, NotADirectoryError),
+        closing_descriptor(os.open(place, os.O_RDONLY | _PLAIN, dir_fd=top)) as there,
+        os.scandir(there) as entries,
+    ):
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                yield entry, entry.stat(follow_symlinks=False)
 
 
 def _mark(name: str, about: os.stat_result) -> Mark:

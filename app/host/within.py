@@ -129,7 +129,7 @@ class Within:
 
     def files(self) -> Iterator[tuple[bytes, int]]:
         """Name and size of every regular file in it. Raises OSError, and TooLarge."""
-        for _, entry in walked(self.top) if self._spot.is_directory else ():
+        for _, _, entry in walked(self.top) if self._spot.is_directory else ():
             about = entry.stat(follow_symlinks=False)
             if stat.S_ISREG(about.st_mode):
                 yield os.fsencode(entry.name), about.st_size
@@ -231,9 +231,17 @@ class Within:
         if not held.inode:
             return Where.UNKNOWN
         try:
-            return Where.INSIDE if held[:2] in self._contents else Where.OUTSIDE
+            if held[:2] in self._contents:
+                return Where.INSIDE
         except (TooLarge, OSError):
             return Where.UNKNOWN
+        # In an overlay that is mounted nowhere any more the same file has other numbers.
+        known = os.major(held.device) or held.device in (self._spot.device, *self._devices)
+        return Where.OUTSIDE if known else Where.UNKNOWN
+
+    @cached_property
+    def _devices(self) -> frozenset[int]:
+        return frozenset(it.device for it in self.listed.values())
 
     @cached_property
     def _contents(self) -> frozenset[tuple[int, int]]:
@@ -246,26 +254,26 @@ def contents(top: int, most: int = MOST) -> Iterator[tuple[int, int]]:
     Raises OSError, and TooLarge for more than ``most``.
     """
     yield spot_of(top)[:2]
-    for device, entry in walked(top, most):
+    for device, _, entry in walked(top, most):
         yield device, entry.inode()
 
 
-def walked(top: int, most: int = MOST) -> Iterator[tuple[int, os.DirEntry[str]]]:
-    """All entries below an open directory, each with the device of its directory.
+def walked(top: int, most: int = MOST) -> Iterator[tuple[int, bytes, os.DirEntry[str]]]:
+    """All entries below an open directory, each with device and name of its directory.
 
-    On one mount. Raises OSError, and TooLarge for more than ``most``.
+    On one mount; ``top`` itself has no name. Raises OSError, and TooLarge for more than ``most``.
     """
     flat = os.open(b".", _READ, dir_fd=top)
-    above: list[tuple[Spot, list[bytes]]] = []
+    above: list[tuple[Spot, bytes, list[bytes]]] = []
     pending: list[bytes] = []
-    count = 0
+    count, called = 0, b""
     try:
         here = spot_of(flat)
         while True:
             with os.scandir(flat) as entries:
                 for entry in entries:
                     count += 1
-                    yield here.device, entry
+                    yield here.device, called, entry
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(os.fsencode(entry.name))
             if count > most:
@@ -273,7 +281,7 @@ def walked(top: int, most: int = MOST) -> Iterator[tuple[int, os.DirEntry[str]]]
             while not pending:
                 if not above:
                     return
-                here, pending = above.pop()
+                here, called, pending = above.pop()
                 flat = _instead(flat, b"..")
                 if spot_of(flat) != here:
                     raise OSError(errno.ESTALE, "it was moved meanwhile")
@@ -281,8 +289,8 @@ def walked(top: int, most: int = MOST) -> Iterator[tuple[int, os.DirEntry[str]]]
             if _is_mounted_on(spot(name, flat, follow=False), here):
                 # Something is mounted there.
                 continue
-            above.append((here, pending))
-            flat, pending = _instead(flat, name), []
+            above.append((here, called, pending))
+            flat, called, pending = _instead(flat, name), name, []
             here = spot_of(flat)
     finally:
         os.close(flat)

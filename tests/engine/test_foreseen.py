@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from app.cleanup.plan.model import Subject
+from app.cleanup.plan.model import Plan, Subject, changes
+from app.cleanup.plan.planner import make_plan
 from tests.engine import archive
 from tests.engine.dockerd import DockerdError, Engine
-from tests.engine.planning import BASE, load, of, planned, run, typed
+from tests.engine.planning import BASE, freed, load, of, planned, run, surveyed, typed
 
 pytestmark = pytest.mark.engine
 
@@ -142,3 +144,28 @@ def test_nothing_goes_from_a_filesystem_that_is_read_only(engine: Engine, tmp_pa
         assert "read-only" in found.refused_because
     finally:
         engine.docker("rm", "--force", id_)
+
+
+def test_one_that_ends_again_and_again_can_be_removed(engine: Engine) -> None:
+    """Each look may find it in a run, or between two: that is no reason to decide anew."""
+    script = "sleep 0.1; exit 1"
+    words = ("run", "--detach", "--network=none", "--restart=always", BASE, "sh", "-c", script)
+    id_ = engine.docker(*words)
+    found = {state: _caught(engine, id_, state) for state in ("running", "restarting")}
+    assert all(plan.allowed for plan in found.values())
+    for shown in found.values():
+        for now in found.values():
+            assert changes(shown, now) == ()
+    freed(engine, found["running"], lambda: found["restarting"])
+    assert id_ not in engine.docker("ps", "--all", "--quiet", "--no-trunc")
+
+
+def _caught(engine: Engine, id_: str, state: str) -> Plan:
+    """The plan that was made while it was in this state."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        survey = surveyed(engine)
+        (seen,) = (it.owner.state for it in survey.stores[0].containers if it.owner.id == id_)
+        if seen == state:
+            return make_plan(of(engine, Subject.CONTAINER, id_), survey)
+    pytest.fail(f"it was never {state}")

@@ -159,6 +159,24 @@ def test_an_overlay_on_an_overlay_that_is_listed_nowhere_any_more(
         assert str(there) in refusal().refused_because
 
 
+@pytest.mark.parametrize("way", ["taken away", "changed"])
+def test_an_overlay_on_a_directory_inside_whose_spelling_leads_elsewhere_by_now(
+    refusal: Refusal, orphan: Path, there: Path, tmp_path: Path, way: str
+) -> None:
+    inside = next(it for it in sorted((orphan / "diff").iterdir()) if it.is_dir())
+    lower = tmp_path / "lower"
+    (tmp_path / "other").mkdir()
+    command = overlay(str(lower), there)
+    if way == "changed":
+        lower.symlink_to(inside)
+        command += f" && ln -sfn {tmp_path}/other {lower}"
+    else:
+        lower.mkdir()
+        command = f"mount --bind {inside} {lower} && {command} && umount -l {lower}"
+    with elsewhere(command):
+        assert f"the overlay at {there} shows what is in it" in refusal().refused_because
+
+
 def test_an_overlay_that_was_unmounted_while_in_use(
     refusal: Refusal, orphan: Path, there: Path
 ) -> None:
@@ -205,10 +223,10 @@ def test_a_namespace_that_only_a_file_keeps(
         subprocess.run(["umount", str(kept)], check=True)
 
 
-def test_a_namespace_that_only_an_open_descriptor_keeps(
-    refusal: Refusal, orphan: Path, there: Path
-) -> None:
-    with elsewhere(overlay("diff", there, orphan)) as inside:
+@contextmanager
+def keeping(command: str) -> Iterator[None]:
+    """A namespace in which this was done, and that only an open descriptor keeps."""
+    with elsewhere(command) as inside:
         program = f"f = open('/proc/{inside.pid}/ns/mnt'); print(flush=True); input()"
         keeper = subprocess.Popen(
             [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -216,9 +234,46 @@ def test_a_namespace_that_only_an_open_descriptor_keeps(
         assert keeper.stdout
         keeper.stdout.readline()
     try:
-        assert str(there) in refusal().refused_because
+        yield
     finally:
         keeper.communicate(b"\n")
+
+
+def test_a_namespace_that_only_an_open_descriptor_keeps(
+    refusal: Refusal, orphan: Path, there: Path
+) -> None:
+    with keeping(overlay("diff", there, orphan)):
+        assert str(there) in refusal().refused_because
+
+
+def test_what_is_mounted_inside_in_a_namespace_that_only_a_descriptor_keeps(
+    refusal: Refusal, orphan: Path
+) -> None:
+    point = next(it for it in sorted((orphan / "diff").iterdir()) if it.is_dir())
+    with keeping(f"mount -t tmpfs none {point}"):
+        assert f"something is mounted in it, at {point}" in refusal().refused_because
+
+
+def test_a_namespace_whose_file_is_covered(
+    refusal: Refusal, orphan: Path, there: Path, tmp_path: Path
+) -> None:
+    """Nobody can enter it; where the kernel itself is not asked, what is in it is in doubt."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    subprocess.run(["mount", "--bind", str(kept), str(kept)], check=True)
+    subprocess.run(["mount", "--make-private", str(kept)], check=True)
+    (kept / "ns").touch()
+    try:
+        assert any(keep(kept / "ns", cpu, there, orphan) for cpu in os.sched_getaffinity(0))
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(kept)], check=True)
+        try:
+            found = refusal().refused_because
+            assert str(there) in found or f"{kept}/ns keeps could not be entered" in found
+        finally:
+            subprocess.run(["umount", str(kept)], check=True)
+    finally:
+        subprocess.run(["umount", str(kept / "ns")], check=False)
+        subprocess.run(["umount", str(kept)], check=True)
 
 
 def test_a_namespace_of_a_thread_alone(refusal: Refusal, orphan: Path, there: Path) -> None:
@@ -302,6 +357,22 @@ def test_a_loop_device_on_a_file_inside(refusal: Refusal, orphan: Path, spelling
         finally:
             subprocess.run(["losetup", "-d", device], check=True)
             path.unlink(missing_ok=True)
+
+
+def test_a_loop_device_on_a_file_of_an_overlay_that_is_mounted_nowhere(
+    refusal: Refusal, orphan: Path, there: Path
+) -> None:
+    with big_file(orphan):
+        subprocess.run(["sh", "-c", overlay("diff", there, orphan)], check=True)
+        attach = ["losetup", "--read-only", "--find", "--show", str(there / "disk.img")]
+        device = subprocess.run(attach, capture_output=True, check=True).stdout.decode().strip()
+        subprocess.run(["umount", "--lazy", str(there)], check=True)
+        try:
+            found = refusal()
+            assert "loop device" in found.refused_because
+            assert found.instead == f"losetup -d {device}"
+        finally:
+            subprocess.run(["losetup", "-d", device], check=True)
 
 
 def test_an_active_swap_area(refusal: Refusal, orphan: Path) -> None:
@@ -451,7 +522,7 @@ def test_a_file_of_a_stopped_container_with_a_loop_device_on_it(engine: Engine) 
     engine.docker("rm", id_)
 
 
-@pytest.mark.parametrize("how", ["bind", "overlay"])
+@pytest.mark.parametrize("how", ["bind", "overlay", "bind, kept by a descriptor"])
 def test_a_temporary_directory_that_is_mounted_somewhere(
     engine: Engine, there: Path, how: str
 ) -> None:
@@ -460,10 +531,23 @@ def test_a_temporary_directory_that_is_mounted_somewhere(
     (entry / "a/f").write_text("x")
     wish = Wish(Subject.PATH, bytes(engine.data), path=bytes(entry))
     later = time.time() + 7200
-    command = f"mount --bind {entry}/a {there}" if how == "bind" else overlay("a", there, entry)
-    with elsewhere(command):
+    command = overlay("a", there, entry) if how == "overlay" else f"mount --bind {entry}/a {there}"
+    with keeping(command) if "kept" in how else elsewhere(command):
         found = make_plan(wish, surveyed(engine), now=later)
         assert str(there) in found.refused_because
     found = make_plan(wish, surveyed(engine), now=later)
     assert found.allowed, found.refused_because
     shutil.rmtree(entry)
+
+
+def test_a_mount_of_something_else_of_that_name_is_no_use(
+    engine: Engine, there: Path, tmp_path: Path
+) -> None:
+    entry = engine.data / "tmp" / "usr"
+    entry.mkdir(parents=True)
+    (tmp_path / "usr").mkdir()
+    wish = Wish(Subject.PATH, bytes(engine.data), path=bytes(entry))
+    with elsewhere(f"mount --bind {tmp_path}/usr {there}"):
+        found = make_plan(wish, surveyed(engine), now=time.time() + 7200)
+    assert found.allowed, found.refused_because
+    entry.rmdir()

@@ -574,6 +574,27 @@ MUTANTS: tuple[Mutant, ...] = (
         (f"{_COMMANDS}::test_a_container_that_cannot_do_it_has_no_command",),
     ),
     Mutant(
+        "promises: data that another file has too stays",
+        "app/cleanup/plan/shared_extents.py",
+        "length if flags & (_SHARED | _ENCODED) else 0",
+        "0",
+        ("tests/engine/test_shared_data.py",),
+    ),
+    Mutant(
+        "promises: what lies within inodes is no space",
+        "app/cleanup/plan/shared_extents.py",
+        "fstype in _EXACT and not _has_parts_of_blocks(place, counted)",
+        "fstype in _EXACT",
+        ("tests/engine/test_shared_data.py",),
+    ),
+    Mutant(
+        "promises: what was not looked at in time may be shared",
+        "app/cleanup/plan/shared_extents.py",
+        "return min(own, counted), False",
+        "return counted, False",
+        ("tests/unit/test_shared_extents.py",),
+    ),
+    Mutant(
         "commands: none goes on through a link into a volume",
         "app/cleanup/plan/exec_command.py",
         "        or not settings.is_alone\n",
@@ -730,7 +751,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "promises: shared attribute blocks",
         "app/cleanup/plan/attribute_blocks.py",
-        "total = max(about.st_blocks * _BLOCK - about.st_size, 0)",
+        "total = max(about.st_blocks * _BLOCK - listed, 0)",
         "total = 0",
         (_MEASURED,),
     ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.host import namespaces
 from app.host.mounts import Mount, mount_points_below, read_all, read_mountinfo, read_own
+from app.host.namespaces import in_namespace, read_tables
 
 names = st.binary(min_size=1, max_size=20).map(lambda raw: raw.replace(b"\0", b"0"))
 paths = st.lists(names, min_size=1, max_size=4).map(lambda parts: b"/" + b"/".join(parts))
@@ -215,3 +218,22 @@ def test_mount_points_strictly_below() -> None:
     assert mount_points_below(b"/d", mounts) == {b"/d/a/merged", b"/d/b"}
     assert mount_points_below(b"/d/", mounts) == {b"/d/a/merged", b"/d/b"}
     assert mount_points_below(b"/", mounts) == {b"/d", b"/d/a/merged", b"/dx", b"/d/b"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a namespace of its own")
+def test_a_thread_of_ours_in_a_namespace_is_nobody_there() -> None:
+    """It only looks at it, and has ended before anybody goes in by its number."""
+    command = ["unshare", "--mount", "sleep", "1000"]
+    process = subprocess.Popen(command)
+    try:
+        ours = os.readlink("/proc/self/ns/mnt")
+        while (name := os.readlink(f"/proc/{process.pid}/ns/mnt")) == ours:
+            time.sleep(0.01)
+        with Path(f"/proc/{process.pid}/ns/mnt").open("rb") as file:
+            process.kill()
+            process.wait()
+            seen = in_namespace(file.fileno(), lambda: read_tables().tables)
+    finally:
+        process.kill()
+        process.wait()
+    assert name not in [it.namespace for it in seen if it.pid]

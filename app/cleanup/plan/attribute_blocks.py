@@ -37,7 +37,9 @@ def _below(descriptor: int) -> int:
         if not _is_marked(descriptor):
             return 0
         about = os.fstat(descriptor)
-        total = max(about.st_blocks * _BLOCK - about.st_size, 0)
+        # A size that is no number of blocks is that of a directory within its inode.
+        listed = about.st_size // about.st_blksize * about.st_blksize
+        total = max(about.st_blocks * _BLOCK - listed, 0)
         for name in _directories(descriptor):
             try:
                 below = open_directory(name, descriptor)

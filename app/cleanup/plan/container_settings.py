@@ -34,11 +34,12 @@ class Settings:
     ``binds`` are the host paths that it mounts, by ``--volume`` or ``--mount``. ``unnamed`` are the
     volumes that were made for it because nobody gave a name, ``images`` the ids of those that it
     mounts (``--mount type=image``). ``service`` is the swarm's, of which it is a task.
-    ``auto_remove`` is ``docker run --rm``. ``known`` is false where a file could not be read, or
-    only in part.
+    ``auto_remove`` is ``docker run --rm``, ``restarts`` a ``--restart`` with any policy. ``known``
+    is false where a file could not be read, or only in part.
     """
 
     auto_remove: bool = False
+    restarts: bool = False
     shares: tuple[str, ...] = ()
     binds: tuple[bytes, ...] = ()
     unnamed: tuple[str, ...] = ()
@@ -104,6 +105,7 @@ def read_settings(container: Container) -> Settings:
     options = host.fields("LogConfig").fields("Config")
     settings = Settings(
         auto_remove=host.flag("AutoRemove"),
+        restarts=host.fields("RestartPolicy").text("Name") not in ("", "no"),
         shares=tuple(mode.removeprefix(_SHARED) for mode in modes if mode.startswith(_SHARED)),
         binds=tuple(dict.fromkeys(_paths((*_asked_binds(host), *_made_binds(mounts))))),
         unnamed=tuple(dict.fromkeys(_unnamed(mounts))),

@@ -240,7 +240,9 @@ def _consequences(
     names = ", ".join(volume.owner.id for volume in offered)
     if takes:
         yield f"its anonymous volumes go with it, with all data in them: {names}"
-    if not is_stopped(owner):
+    if _comes_and_goes(owner, settings):
+        yield "it runs, and Docker starts it again whenever it ends: the engine kills it at once"
+    elif not is_stopped(owner):
         yield f"it is {owner.state or 'perhaps running'}: the engine kills it at once"
     if owner.state == "dead":
         yield "Docker began to remove it before and did not come to the end: the rest of it goes"
@@ -279,8 +281,28 @@ def _references(world: World, container: Container, takes: bool) -> tuple[Refere
     mounts = of_layers(world.layers(container.layers), (Kind.MOUNT, Kind.LAYER))
     # Its own init layer below its writable one is no news.
     mounts = tuple(it for it in mounts if it.id not in container.layers)
+    if _comes_and_goes(owner, read_settings(container)):
+        mounts = tuple(it for it in mounts if not _is_own_mount(world, container, it))
     others = mounted_by_others(world, world.layers(container.layers), owner.id)
     return (*joined, *volumes, *mounts, *others)
+
+
+def _comes_and_goes(owner: Owner, settings: Settings) -> bool:
+    """Whether it may be between two runs at one look, and in one at the next.
+
+    One that ends again and again does so all the time: that is no change that anybody decides anew
+    for.
+    """
+    return settings.restarts and owner.state in ("running", "restarting")
+
+
+def _is_own_mount(world: World, container: Container, reference: Reference) -> bool:
+    """Whether it is the mount that the daemon makes for each of its runs."""
+    if reference.kind is not Kind.MOUNT:
+        return False
+    own = {os.path.join(it.path, b"merged") for it in world.layers(container.layers)}
+    point = os.fsencode(reference.id)
+    return point in own or os.path.basename(point) == os.fsencode(container.owner.id)
 
 
 def _joins(settings: Settings, owner: Owner) -> bool:

@@ -134,7 +134,7 @@ class World:
     def mounts(self) -> tuple[Mount, ...]:
         """The mounts of every namespace, at this moment.
 
-        But for those that nothing but an open descriptor keeps: :meth:`kept_uses` has them.
+        But for those that nothing but an open descriptor keeps: :attr:`every_mount` has them.
         """
         return self._seen[0]
 
@@ -151,6 +151,17 @@ class World:
             return f"No mounts could be read below {os.fsdecode(self.proc)}."
         return next((it.sentence for it in self._seen[1]), "")
 
+    @cached_property
+    def every_mount(self) -> tuple[Mount, ...]:
+        """The same with those of namespaces that only an open descriptor keeps."""
+        return parsed(self._kept, self.proc)[0]
+
+    @cached_property
+    def every_unseen_mount(self) -> str:
+        """:attr:`unseen_mounts`, of all these namespaces."""
+        problems = parsed(self._kept, self.proc)[1]
+        return self.unseen_mounts or next((it.sentence for it in problems), "")
+
     def uses(self, name: str) -> tuple[Use, ...]:
         """The mounts that use the layer directory ``name`` now, in any namespace."""
         return self._live.uses.get(name, ())
@@ -163,11 +174,14 @@ class World:
         """The overlays that use, or may use, a layer directory without naming it."""
         for live in (self._live, self._kept_live):
             yield from live.perhaps(layer.path)
-            yield from ((it, Shown.SOMETHING) for it in live.nevertheless(contents(layer)))
+            yield from live.nevertheless(layer.path)
 
-    def mounted_in(self, layers: Iterable[Layer]) -> Iterator[Mount]:
+    def mounted_in(
+        self, layers: Iterable[Layer], mounts: Sequence[Mount] | None = None
+    ) -> Iterator[Mount]:
         """What is mounted inside these layers' directories, but for their own ``merged``."""
-        return (mount for layer in layers for mount in self.mounts if _is_inside(mount, layer))
+        looked = self.mounts if mounts is None else mounts
+        return (mount for layer in layers for mount in looked if _is_inside(mount, layer))
 
     def is_own(self, mount: Mount) -> bool:
         """Whether this process sees that mount itself."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from app.cleanup.plan.model import Frees
+from app.cleanup.plan.shared_extents import PATIENCE, own_bytes
 from app.model import Usage
 from app.scan import ScanError
 from app.scan.job import run
@@ -18,13 +21,22 @@ Measure = Callable[[Sequence[bytes]], Mapping[bytes, Usage]]
 def measured(paths: Sequence[bytes]) -> Mapping[bytes, Usage]:
     """Scan these directories and files. A scan that breaks off leaves paths out."""
     found: dict[bytes, Usage] = {}
+    left = PATIENCE
     try:
         for result in run([Unit(path) for path in dict.fromkeys(paths)], read_fence()):
-            found[result.key] = combined([result])
+            began = time.monotonic()
+            found[result.key] = _without_shared(result.key, combined([result]), left)
+            left -= time.monotonic() - began
     except ScanError:
         # What was not measured counts as unknown: frees() says "at least".
         return found
     return found
+
+
+def _without_shared(path: bytes, usage: Usage, seconds: float) -> Usage:
+    """Data that another file may have too stays with that: then it is a lower bound."""
+    own, exact = own_bytes(path, usage.exclusive_bytes, seconds)
+    return replace(usage, exclusive_bytes=own, partial=usage.partial or not exact)
 
 
 def unmeasured(_paths: Sequence[bytes]) -> Mapping[bytes, Usage]:

@@ -13,11 +13,11 @@ from app.cleanup.plan.commands import quoted
 from app.cleanup.plan.context import Doubt, World, named
 from app.host.detached import Detached, detached_overlays
 from app.host.kernel_users import Kernel, KernelUse, kernel_uses
-from app.host.mounts import Mount
+from app.host.mounts import Mount, holding, read_own
 from app.host.open_files import Holder
 from app.host.overlays import Contents, Shown
 from app.host.within import Found, TooLarge, Within
-from app.model import Kind, Layer, Reference
+from app.model import Kind, Layer, Reference, within
 from app.stores.drivers.overlay2.mounts import Use, find_live
 from app.stores.drivers.overlay2.read import LayerDir, LayerGraph
 
@@ -40,6 +40,8 @@ def mount_doubts(world: World, layer: Layer) -> Iterator[Doubt]:
 def unnamed_doubts(world: World, layer: Layer) -> Iterator[Doubt]:
     """Mounts of it that only a closer look shows: kept by a descriptor, or with lost options."""
     yield from (_mounted(world, use) for use in world.kept_uses(layer.id))
+    if not world.unseen_mounts and world.every_unseen_mount:
+        yield f"it may be mounted: {world.every_unseen_mount}", look_elsewhere()
     for overlay, shown in world.perhaps(layer):
         yield (
             f"{overlay.may_use_words(shown)}{whose(world, overlay.mounts[0])}",
@@ -51,16 +53,28 @@ def mounts_of(world: World, path: bytes) -> Iterator[Doubt]:
     """Mounts that use a file or directory which is no layer, wherever they are."""
     name = os.path.basename(path)
     graph = LayerGraph({os.fsdecode(name): LayerDir(os.fsdecode(name), path)}, {})
-    live = find_live(world.mounts, graph, world.proc)
+    live = find_live(world.every_mount, graph, world.proc)
     yield from (_mounted(world, use) for use in live.uses.get(os.fsdecode(name), ()))
     if os.path.isdir(path):
         for overlay, shown in live.perhaps(path):
             words = f"{overlay.may_use_words(shown)}{whose(world, overlay.mounts[0])}"
             yield words, way_out(world, overlay.mounts[0])
-    for mount in world.mounts:
-        if mount.fstype != "overlay" and name in mount.root.split(b"/"):
-            point = os.fsdecode(mount.point)
-            yield f"it is mounted now at {point}{whose(world, mount)}", way_out(world, mount)
+    for mount in binds_of(path, world):
+        point = os.fsdecode(mount.point)
+        yield f"it is mounted now at {point}{whose(world, mount)}", way_out(world, mount)
+    if world.every_unseen_mount:
+        yield f"it may be mounted: {world.every_unseen_mount}", look_elsewhere()
+
+
+def binds_of(path: bytes, world: World) -> Iterator[Mount]:
+    """The mounts that show what lies at or below our path, by its place in its file system."""
+    home = holding(path, read_own(world.proc))
+    if home is None:
+        return
+    inside = home.root.rstrip(b"/") + path[len(home.point.rstrip(b"/")) :]
+    for mount in world.every_mount:
+        if mount.device == home.device and within(mount.root, inside):
+            yield mount
 
 
 def _mounted(world: World, use: Use) -> Doubt:
@@ -77,7 +91,7 @@ def mounted_inside(world: World, layers: Iterable[Layer]) -> Iterator[Doubt]:
     Whoever removes the directory would go on into what is mounted there in its own namespace, and
     takes it from everybody else.
     """
-    for mount in world.mounted_in(layers):
+    for mount in world.mounted_in(layers, world.every_mount):
         yield _inside(world, mount)
 
 

@@ -18,6 +18,7 @@ from app.cleanup.plan.containers import is_stopped, word_of
 from app.cleanup.plan.context import World, named, refused
 from app.cleanup.plan.model import Action, Confirmation, Frees, Plan, Step, Wish
 from app.cleanup.plan.resolve_path import Gone, Reached, path_of, reach_in_root
+from app.cleanup.plan.shared_extents import own_bytes
 from app.host import looks
 from app.model import Container, DataRoot, ImageStore, Kind, Reference
 
@@ -40,6 +41,11 @@ def _hangs(root: DataRoot) -> bool:
     if major:
         return int(major[1]) >= _HANGS_FROM
     return root.image_store is ImageStore.CONTAINERD
+
+
+def _frees(path: bytes, log: Reached) -> Frees:
+    own, exact = own_bytes(path, log.status.st_blocks * _BLOCK)
+    return Frees(own, least=not exact)
 
 
 def plan_log(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
@@ -151,11 +157,11 @@ class _Logs:
             if names in emptied:
                 if found.status.st_size:
                     steps.append(Step(Action.TRUNCATE, truncate(path), place=found.place))
-                    total += Frees(found.status.st_blocks * _BLOCK)
+                    total += _frees(path, found)
             else:
                 # The daemon may have moved another log to this name before somebody types it.
                 steps.append(Step(Action.ERASE, place=found.place))
-                total += Frees(found.status.st_blocks * _BLOCK, 1)
+                total += _frees(path, found) + Frees(inodes=1)
         if not steps:
             return self._refused("it is empty already, or not there (any more)")
         typed = bool(emptied) and not is_stopped(self.container.owner)
@@ -164,7 +170,7 @@ class _Logs:
             self._title(),
             path=os.path.join(self.container.directory, *self.inside),
             steps=tuple(steps),
-            frees=replace(total, least=not is_stopped(self.container.owner)),
+            frees=replace(total, least=total.least or not is_stopped(self.container.owner)),
             confirmation=Confirmation.TYPED if typed else Confirmation.PLAIN,
             word=word_of(self.container.owner.id) if typed else "",
             consequences=tuple(self._consequences(emptied, erased)),

@@ -177,10 +177,10 @@ def plan_temporary(wish: Wish, world: World, names: Sequence[bytes]) -> Plan:
     seen = chain(world.blind(), open_doubts(world, path), mounts_of(world, path))
     if reason := next(seen, None):
         return refused(wish, title, *reason)
-    points = (it.point for it in world.mounts)
+    points = (it.point for it in world.every_mount)
     inside = path_of(found.place) + b"/"
-    if world.unseen_mounts or any((it + b"/").startswith(inside) for it in points):
-        return refused(wish, title, "something is mounted in it, or may be", "unmount it first")
+    if any((it + b"/").startswith(inside) for it in points):
+        return refused(wish, title, "something is mounted in it", "unmount it first")
     return Plan(
         wish,
         title,

@@ -15,7 +15,17 @@ from dataclasses import dataclass, field
 
 from app.host import looks
 from app.host.mounts import Mount
-from app.host.overlays import LOWER, UPPER, Overlay, Roots, Shown, may_use, read_overlays, shows
+from app.host.overlays import (
+    LOWER,
+    UPPER,
+    Overlay,
+    Roots,
+    Shown,
+    contents_of,
+    may_use,
+    read_overlays,
+    shows,
+)
 from app.model import Evidence, Kind, Reference
 from app.stores.drivers.overlay2.read import LayerGraph
 
@@ -56,10 +66,16 @@ class Live:
                 if shown is not Shown.NOTHING:
                     yield overlay, shown
 
-    def nevertheless(self, contents: bytes) -> Iterator[Overlay]:
-        """The others that show what is in a layer's ``diff`` all the same."""
+    def nevertheless(self, path: bytes) -> Iterator[tuple[Overlay, Shown]]:
+        """The others that show, or may show, what is in a layer directory all the same."""
+        if not self.others:
+            return
+        entries = contents_of(path)
         with Roots([mount for it in self.others for mount in it.mounts], self.proc) as roots:
-            yield from (it for it in self.others if shows(it, contents, roots))
+            for overlay in self.others:
+                shown = shows(overlay, entries, roots) if entries else Shown.UNKNOWN
+                if shown is not Shown.NOTHING:
+                    yield overlay, shown
 
     def points(self, name: str) -> tuple[bytes, ...]:
         """The mount points through which this layer is live, as upper, lower or bind."""
