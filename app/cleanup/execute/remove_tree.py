@@ -22,6 +22,7 @@ from app.cleanup.execute.below import Below, is_deleted
 from app.cleanup.execute.capture import Capture, TakeDirectly, Taken
 from app.cleanup.execute.counter import DEEPEST, Tally, reason
 from app.host.identity import Identity, identity_of
+from app.host.pinned import is_pinned
 from app.scan.descent import open_fenced
 
 #: Directories held open on the way down, two descriptors each.
@@ -122,7 +123,7 @@ class _Walk:
         self._trail = [top]
         self._holds = holds
         self._below = Below(top.descriptor, top.status)
-        self._capture = Capture(top.descriptor)
+        self._capture = Capture(top.descriptor, is_pinned(top.descriptor))
 
     def run(self) -> bool:
         """Go through all of it; whether it came to its end (what had to stay is in ``keep``)."""
