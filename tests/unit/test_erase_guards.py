@@ -306,13 +306,13 @@ def test_what_was_mounted_until_the_last_look_and_is_again_is_put_back(
     step = Step(
         Action.ERASE, place=place(root, b"layer", b"diff", b"top"), beside=1, known_as=(b"/layer/",)
     )
-    shown = plan(root, step)
+    mount()
+    shown = replace(plan(root, step), mounts=read_all()[0])
 
     def look() -> Plan:
         subprocess.run(["umount", point], check=True)
         return replace(shown, mounts=read_all()[0])
 
-    mount()
     before(monkeypatch, erase, "put_aside", mount)
     done = execute(shown, look, EngineCalls("unix:///nowhere"), Progress(), Journal(None))
     assert "mounted just now" in done.why
