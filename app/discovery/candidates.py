@@ -175,6 +175,23 @@ def others_running(host: Host, engines: Sequence[Process] | None = None) -> list
     return hints
 
 
+def roots_inside(host: Host, engines: Sequence[Process] | None = None) -> list[bytes]:
+    """The data roots of daemons in containers, by their root directories in proc(5).
+
+    Such a path leads into the daemon's own mounts, and must not be resolved any further.
+    """
+    found: list[bytes] = []
+    for engine in dockerds(host) if engines is None else engines:
+        if engine.inside:
+            hints, _ = _engine_roots(host, engine)
+            paths = [os.path.relpath(it.path, host.fs_root) for it in hints]
+            for path in paths or [DEFAULT_ROOT[1:]]:
+                root = _inside(host, engine, path)
+                if looks.isdir(root) and engine.may_speak_for(root):
+                    found.append(root)
+    return found
+
+
 class Worker(NamedTuple):
     """A daemon's process that works on a data root; not ``sure``: nobody can tell, it may.
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from app.discovery.candidates import Host, serving
+from app.discovery.candidates import Host, roots_inside, serving
 from app.discovery.classify import ENOUGH, is_data_root, is_remapped
 from app.engine.parse import EngineInfo
 from app.host import looks
@@ -26,6 +26,7 @@ _NAMES = (
     b"image",
     b"image/overlay2",
     b"image/overlay2/imagedb",
+    b"image/overlay2/imagedb/content",
     b"image/overlay2/imagedb/content/sha256",
     b"image/overlay2/layerdb",
     b"image/overlay2/layerdb/mounts",
@@ -35,6 +36,8 @@ _NAMES = (
     b"overlay2",
     b"overlay2/l",
 )
+#: Files that say so.
+_FILES = (b"buildkit/snapshots.db", b"buildkit/metadata_v2.db", b"buildkit/containerdmeta.db")
 #: Below containerd's.
 _THEIR_NAMES = (b"", b"io.containerd.metadata.v1.bolt", b"io.containerd.content.v1.content")
 #: What two data roots may both show, or a root and another directory.
@@ -53,9 +56,13 @@ class Surroundings:
 
 
 def surroundings(known: Iterable[bytes], engine: EngineInfo | None, host: Host) -> Surroundings:
-    """As they are now; ``known`` are paths where data roots may be, wanted or not."""
+    """As they are now; ``known`` are paths where data roots may be, wanted or not.
+
+    Those of daemons in containers are among them, as these see them.
+    """
     real = dict.fromkeys(looks.realpath(it) for it in known)
-    return Surroundings(tuple(real), engine, host, read_own(host.at(b"/proc")))
+    inner = roots_inside(host)
+    return Surroundings((*real, *inner), engine, host, read_own(host.at(b"/proc")))
 
 
 def with_standing(root: DataRoot, around: Surroundings) -> DataRoot:
@@ -67,12 +74,12 @@ def with_standing(root: DataRoot, around: Surroundings) -> DataRoot:
 
 
 def _replaced(root: DataRoot, around: Surroundings) -> Iterator[Part]:
-    """Directories with names, deeper in the root, in whose place a link or a mount lies.
+    """Directories and files with names, deeper in the root, in whose place a link or a mount lies.
 
     Docker makes plain ones. Another root's names say nothing of the layers that are here.
     """
     points = {it.point for it in around.mounts}
-    for name in _NAMES:
+    for name in (*_NAMES, *_FILES):
         path = os.path.join(root.path, name)
         if b"/" in name and (looks.islink(path) or path in points):
             yield Part(path, looks.realpath(path) if looks.islink(path) else b"", Hold.SHARED)

@@ -176,7 +176,9 @@ def _gain(outcomes: Sequence[Outcome]) -> str:
     told = _told(outcomes)
     gained = sum(after.bytes_free - before.bytes_free for before, after in told)
     inodes = sum(after.inodes_free - before.inodes_free for before, after in told)
-    words = size(gained) if gained >= 0 else f"nothing: {size(-gained)} less are free (who writes?)"
-    if not any(after.inodes_total for _, after in told):
-        return words
-    return f"{words}, {_inodes(inodes)}" if inodes >= 0 else f"{words}, {_inodes(-inodes)} less"
+    limited = any(after.inodes_total for _, after in told)
+    counted = ((gained, size(abs(gained))), *([(inodes, _inodes(abs(inodes)))] if limited else []))
+    # Others may have written more meanwhile than was removed, or still hold it open.
+    more = [words for amount, words in counted if amount >= 0]
+    less = [f"{words} fewer free" for amount, words in counted if amount < 0]
+    return "; ".join(filter(None, (", ".join(more), *less)))

@@ -130,7 +130,7 @@ def _delete(terminal: Terminal, word: str) -> None:
     terminal.press("\r")
     terminal.until(lambda: "▶[ Delete ]" in terminal.text)
     terminal.press("\r")
-    terminal.until(lambda: "as the filesystem counts" in terminal.text)
+    terminal.until(lambda: "filesystem counts" in terminal.text)
     assert "removed" in terminal.text
     terminal.press("\r")
     terminal.until(lambda: "d Delete" in terminal.display[-1])

@@ -29,6 +29,7 @@ _GUARDS = "tests/unit/test_plan_guards.py"
 _STANDING = "tests/unit/test_standing.py"
 _ROOTS = "tests/engine/test_roots.py"
 _BELIEVED = "tests/unit/test_believed.py"
+_USES = "tests/engine/test_uses.py"
 _CLAIM = "tests/unit/test_root_claim.py"
 _SHELL = "tests/unit/test_shell.py"
 _COMMANDS = "tests/engine/test_commands.py"
@@ -969,9 +970,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "after: the very same one",
         "app/cleanup/plan/expected.py",
-        "if _identity(it.path) == it.identity)",
-        "if _identity(it.path))",
-        _EXECUTE,
+        "return identify(thing.path, _AT_FDCWD) != thing.identity",
+        "return not identify(thing.path, _AT_FDCWD)",
+        (*_EXECUTE[:1], "tests/unit/test_left_behind.py"),
+    ),
+    Mutant(
+        "after: what nobody can look at is not gone",
+        "app/cleanup/plan/expected.py",
+        "    except OSError:\n        return False\n",
+        "    except OSError:\n        return True\n",
+        ("tests/unit/test_left_behind.py",),
     ),
     Mutant(
         "order: a step says what it is for",
@@ -1105,5 +1113,41 @@ MUTANTS: tuple[Mutant, ...] = (
         "if self.stuck and not self._has_come_back():",
         "if False:",
         ("tests/unit/test_hanging.py", "-k", "answers_again"),
+    ),
+    Mutant(
+        "uses: an overlay that shows a directory inside uses the layer",
+        "app/host/overlays.py",
+        "if self.has(entry.name, about):\n                    return Shown.SOMETHING\n"
+        "                if stat",
+        "if False:\n                    return Shown.SOMETHING\n                if stat",
+        (_USES, "-k", "leads_elsewhere_by_now"),
+    ),
+    Mutant(
+        "uses: a namespace whose file is covered is in doubt",
+        "app/host/namespaces.py",
+        "closed = [at for name, at in self._unreached.items() if name not in self._found]",
+        "closed: list[bytes] = []",
+        (_USES, "-k", "is_covered"),
+    ),
+    Mutant(
+        "uses: what is mounted inside in a namespace that a descriptor keeps",
+        "app/cleanup/plan/in_use.py",
+        "world.mounted_in(layers, world.every_mount)",
+        "world.mounted_in(layers)",
+        (_USES, "-k", "mounted_inside_in_a_namespace"),
+    ),
+    Mutant(
+        "uses: a file of an overlay that is mounted nowhere may be one of the layer's",
+        "app/host/within.py",
+        "return Where.OUTSIDE if known else Where.UNKNOWN",
+        "return Where.OUTSIDE",
+        (_USES, "-k", "mounted_nowhere"),
+    ),
+    Mutant(
+        "roots: a daemon in a container may show the same layers in its own mounts",
+        "app/discovery/standing.py",
+        "inner = roots_inside(host)",
+        "inner: list[bytes] = []",
+        (_STANDING, "-k", "in_its_own_mounts"),
     ),
 )

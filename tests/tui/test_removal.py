@@ -344,7 +344,7 @@ async def test_a_filesystem_that_lost_space_meanwhile_says_so(sample: Path) -> N
         await focus(it, "delete")
         await it.press("enter")
         await it.until(lambda: "promised" in it.text)
-        assert "nothing: 12.0 GiB less are free" in it.text
+        assert "12.0 GiB fewer free" in it.text
 
 
 # --- afterwards -----------------------------------------------------------------------------------

@@ -179,13 +179,20 @@ def test_a_layer_that_something_is_mounted_over_is_unknown(top: Path) -> None:
 
 @AS_ROOT
 @pytest.mark.parametrize(
-    "name", ["image/overlay2", "image/overlay2/layerdb", "image/overlay2/layerdb/sha256"]
+    "name",
+    [
+        "image/overlay2",
+        "image/overlay2/layerdb",
+        "image/overlay2/layerdb/sha256",
+        "image/overlay2/imagedb/content",
+        "buildkit/snapshots.db",
+    ],
 )
 @pytest.mark.parametrize("way", ["mount", "link"])
 def test_another_roots_names_say_nothing_of_these_layers(top: Path, name: str, way: str) -> None:
     root = make_small_root(top / "docker")
     names = top / "names"
-    shutil.copytree(root.path / name, names)
+    subprocess.run(["cp", "-a", root.path / name, names], check=True)
     put(root.path / name, names, way)
     assert Role.UNREFERENCED not in roles(root).values()
     told = " ".join(it.sentence for it in found(root.path).stores[0].problems)
@@ -251,6 +258,36 @@ def test_a_link_means_something_else_to_a_daemon_in_a_container(top: Path, way: 
     assert part.hold is (Hold.OTHERS if way == "mount" else Hold.SHARED)
 
 
+@AS_ROOT
+def test_layers_that_a_daemon_in_a_container_shows_in_its_own_mounts_are_in_doubt(
+    top: Path,
+) -> None:
+    root = make_small_root(top / "docker")
+    inner = top / "inner"
+    other = make_small_root(inner / "var/lib/docker")
+    needed = " ".join(it for it in ("/usr", "/lib", "/lib64") if Path(it).is_dir())
+    script = (
+        f"mount --bind {root.path}/overlay2 {other.path}/overlay2; "
+        f"for it in {needed}; do mkdir {inner}$it; mount --bind $it {inner}$it; done; "
+        f"cp $(command -v sleep) {inner}/dockerd; echo ready; "
+        f"exec chroot {inner} /dockerd 1000"
+    )
+    assert roles(root)[root.orphan.name] is Role.UNREFERENCED
+    process = subprocess.Popen(
+        ["unshare", "--mount", "--propagation=private", "sh", "-ec", script], stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout
+        process.stdout.readline()
+        while not Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"/dockerd"):
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert roles(root)[root.orphan.name] is Role.UNKNOWN
+    finally:
+        process.kill()
+        process.wait()
+
+
 @contextmanager
 def in_a_container(top: Path, database: Path) -> Iterator[None]:
     """A process with a root directory of its own that has the lock of a daemon."""
@@ -277,9 +314,9 @@ def in_a_container(top: Path, database: Path) -> Iterator[None]:
 
 def put(path: Path, target: Path, way: str) -> None:
     if way == "mount":
-        mount(target, path)
+        subprocess.run(["mount", "--bind", target, path], check=True)
     else:
-        shutil.rmtree(path)
+        subprocess.run(["rm", "-r", path], check=True)
         path.symlink_to(target)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from app.cleanup.plan.context import Doubt, World, listed, named, of_layers, refused
+from app.cleanup.plan.in_use import look_elsewhere, way_out, whose
 from app.cleanup.plan.model import Action, Plan, Step, Wish
 from app.cleanup.plan.resolve_path import path_of, reach_in_root
 from app.model import Evidence, Kind, Layer
@@ -58,11 +59,14 @@ def refused_part(wish: Wish, rest: bytes) -> Plan:
 
 
 def _against(world: World, name: bytes) -> Iterator[Doubt]:
-    if world.unseen_mounts:
-        yield f"it may be mounted: {world.unseen_mounts}", "run whodiff as root"
-    for mount in world.mounts:
+    if world.every_unseen_mount:
+        yield f"it may be mounted: {world.every_unseen_mount}", look_elsewhere()
+    for mount in world.every_mount:
         paths = (mount.point, mount.root, mount.upper, *mount.lowers)
         if any(name in it.split(b"/") for it in paths):
             point = os.fsdecode(mount.point)
-            yield f"it is mounted, or something in it, at {point}", f"unmount it: umount {point}"
+            yield (
+                f"it is mounted, or something in it, at {point}{whose(world, mount)}",
+                way_out(world, mount),
+            )
     yield from world.blind()
