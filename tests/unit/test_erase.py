@@ -23,6 +23,7 @@ from app.cleanup.execute.erase import Surroundings, erase, truncate
 from app.cleanup.execute.outcome import Progress
 from app.cleanup.plan.model import Place
 from app.cleanup.plan.reopen_path import Unreachable
+from app.host import renaming
 from app.scan import descent
 from tests.unit.removals import (
     Watched,
@@ -286,12 +287,15 @@ def test_an_immutable_file_stays_and_the_rest_goes_on(root: bytes) -> None:
     assert erased(root, b"top").complete
 
 
+@pytest.mark.parametrize("without", [False, True])
 @pytest.mark.parametrize("flag", ["+a", "+i"])
 @pytest.mark.parametrize("pinned", [b"top", b"top/sub"])
 def test_a_directory_that_lets_nothing_go_stays_as_it_is(
-    root: bytes, flag: str, pinned: bytes
+    root: bytes, monkeypatch: pytest.MonkeyPatch, flag: str, pinned: bytes, without: bool
 ) -> None:
-    """Nothing is moved into it, or given a second name elsewhere."""
+    """Nothing is moved into it, or given a second name elsewhere; ``without`` renameat2(2) too."""
+    if without:
+        monkeypatch.setattr(renaming, "_renameat2", lambda: None)
     for number in range(3):
         put(root + b"/top/sub/%d" % number)
         put(root + b"/top/other/%d" % number)
