@@ -177,10 +177,7 @@ class _Walk:
                 # is in a directory that cannot be moved either (EXDEV).
                 self._take_directly(here, name)
                 return
-            taken = self._capture.take(name, here.descriptor)
-            if stat.S_ISDIR(self._capture.look(taken).st_mode):
-                self._capture.put_back(taken, here.descriptor)
-                here.pending.append(name)
+            self._capture.take(name, here.descriptor)
         except FileNotFoundError:
             return
         except IsADirectoryError:
@@ -228,7 +225,7 @@ class _Walk:
             if stands and not self._tally.given_up:
                 self._remove_taken(here, taken)
             elif not self._capture.put_back(taken, here.descriptor):
-                where = os.path.join(self._path, self._capture.name_of(taken))
+                where = os.path.join(self._path, taken.now)
                 self._tally.fail(where, "it could not be put back where it was moved from")
         if not stands:
             self._abandon()
@@ -238,7 +235,12 @@ class _Walk:
         try:
             # Now, for what went before may have been another name of it.
             status = self._capture.look(taken)
-            own = self._tally.own(status, (self._capture.name_of(taken),))
+            if stat.S_ISDIR(status.st_mode):
+                # It has the name of a file that was there before.
+                self._capture.put_back(taken, here.descriptor)
+                here.pending.append(taken.name)
+                return
+            own = self._tally.own(status, (taken.now,))
             self._capture.remove(taken)
         except FileNotFoundError:
             self._capture.taken.remove(taken)
@@ -323,7 +325,7 @@ class _Walk:
             return False
         if self._stands(here):
             self._capture.taken.remove(taken)
-            self._trail[0].pending.append(self._capture.name_of(taken))
+            self._trail[0].pending.append(taken.now)
             here.removed = True
         else:
             self._capture.put_back(taken, here.descriptor)
