@@ -435,6 +435,27 @@ MUTANTS: tuple[Mutant, ...] = (
         (_ERASE,),
     ),
     Mutant(
+        "capture: nothing is taken into what lets nothing out again",
+        "app/cleanup/execute/capture.py",
+        "if self.pinned:",
+        "if False:",
+        ("tests/unit/test_erase.py", "-k", "lets_nothing_go"),
+    ),
+    Mutant(
+        "renaming: what may not be renamed gets no second name",
+        "app/host/renaming.py",
+        "_WITHOUT = {errno.EINVAL, errno.EOPNOTSUPP}",
+        "_WITHOUT = {errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}",
+        ("tests/unit/test_erase.py", "-k", "lets_nothing_go"),
+    ),
+    Mutant(
+        "mount changes: only what the plan has seen is no news",
+        "app/cleanup/execute/executor.py",
+        "MountChanges(now.mounts)",
+        "MountChanges((*now.mounts, *shown.mounts))",
+        (_ERASE, "-k", "until_the_last_look"),
+    ),
+    Mutant(
         "layers: the directory is the one that was reached",
         "app/cleanup/execute/remove_layer.py",
         "if not os.path.samestat(os.fstat(descriptor), target.status):",
@@ -949,9 +970,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "after: the very same one",
         "app/cleanup/plan/expected.py",
-        "if _identity(it.path) == it.identity)",
-        "if _identity(it.path))",
-        _EXECUTE,
+        "return identify(thing.path, _AT_FDCWD) != thing.identity",
+        "return not identify(thing.path, _AT_FDCWD)",
+        (*_EXECUTE[:1], "tests/unit/test_left_behind.py"),
+    ),
+    Mutant(
+        "after: what nobody can look at is not gone",
+        "app/cleanup/plan/expected.py",
+        "    except OSError:\n        return False\n",
+        "    except OSError:\n        return True\n",
+        ("tests/unit/test_left_behind.py",),
     ),
     Mutant(
         "order: a step says what it is for",

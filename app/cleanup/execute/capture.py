@@ -35,9 +35,13 @@ class Taken:
 
 @dataclass(slots=True)
 class Capture:
-    """The entries taken from one directory. ``top`` is open, and what they are renamed into."""
+    """The entries taken from one directory. ``top`` is open, and what they are renamed into.
+
+    ``pinned``: what is renamed into it, if anything can be, would not come out again.
+    """
 
     top: int
+    pinned: bool = False
     prefix: bytes = field(default_factory=lambda: new_name() + b"-")
     taken: list[Taken] = field(default_factory=list)
     _count: int = 0
@@ -49,6 +53,8 @@ class Capture:
 
     def take(self, name: bytes, parent: int) -> Taken:
         """Take an entry out of its directory. Raises TakeDirectly, and OSError as rename(2)."""
+        if self.pinned:
+            raise TakeDirectly
         self._count += 1
         found = Taken(name, self._count)
         try:

@@ -18,10 +18,11 @@ import stat
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 
-from app.cleanup.execute.below import Below
+from app.cleanup.execute.below import Below, is_deleted
 from app.cleanup.execute.capture import Capture, TakeDirectly, Taken
 from app.cleanup.execute.counter import DEEPEST, Tally, reason
 from app.host.identity import Identity, identity_of
+from app.host.pinned import is_pinned
 from app.scan.descent import open_fenced
 
 #: Directories held open on the way down, two descriptors each.
@@ -122,7 +123,7 @@ class _Walk:
         self._trail = [top]
         self._holds = holds
         self._below = Below(top.descriptor, top.status)
-        self._capture = Capture(top.descriptor)
+        self._capture = Capture(top.descriptor, is_pinned(top.descriptor))
 
     def run(self) -> bool:
         """Go through all of it; whether it came to its end (what had to stay is in ``keep``)."""
@@ -255,15 +256,21 @@ class _Walk:
         return self._holds is None or self._holds()
 
     def _abandon(self) -> None:
-        """Leave the directories that were moved away, and tell of the topmost one."""
-        lost: _Open | None = None
+        """Leave the directories that were moved away, and tell of the topmost one.
+
+        Of those that somebody else removed nothing is told.
+        """
+        where, lost = b"", False
         while self._trail and (self._is_closed() or not self._stands(self._trail[-1])):
-            lost = self._trail[-1]
-            where = self._path_of(lost)
-            self._forget(lost)
-        if lost is None:
+            here = self._trail[-1]
+            if self._is_closed() or not is_deleted(here.descriptor):
+                where = self._path_of(here)
+            self._forget(here)
+            lost = True
+        if not lost:
             return
-        self._tally.moved_away(where)
+        if where:
+            self._tally.moved_away(where)
         if self._trail:
             # Something else may have its name.
             self._trail[-1].removed = True
@@ -354,7 +361,7 @@ class _Walk:
         above.removed = True
         if left:
             self._tally.count(here.own)
-        elif not self._stands(here):
+        elif not self._stands(here) and not is_deleted(here.descriptor):
             self._tally.moved_away(self._path_of(here))
         self._forget(here)
 

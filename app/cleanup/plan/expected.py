@@ -186,7 +186,17 @@ def left_behind(things: Sequence[Seen]) -> tuple[Seen, ...]:
     """Those that are still on disk, the very same ones, after some seconds."""
     end = time.monotonic() + _PATIENCE
     while True:
-        left = tuple(it for it in things if _identity(it.path) == it.identity)
+        left = tuple(it for it in things if not _is_gone(it))
         if not left or time.monotonic() >= end:
             return left
         time.sleep(_LOOK)
+
+
+def _is_gone(thing: Seen) -> bool:
+    """Whether nothing, or something else, is there; of what may not be looked at nobody knows."""
+    try:
+        return identify(thing.path, _AT_FDCWD) != thing.identity
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
