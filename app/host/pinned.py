@@ -45,6 +45,14 @@ def first_pinned(top: bytes, seconds: float = 2.0, entries: int = 200_000) -> tu
     return b"", ""
 
 
+def is_pinned(directory: int) -> bool:
+    """Whether an open directory is one: then nothing goes out of it, and perhaps nothing into it.
+
+    False where nobody can tell.
+    """
+    return bool(_letter(directory, b"."))
+
+
 def _letter(parent: int, name: bytes) -> str:
     statx = _statx()
     if statx is None:

@@ -9,8 +9,8 @@ from contextlib import suppress
 from functools import cache
 
 _NOREPLACE = 1
-#: The kernel, a filter (seccomp) or the filesystem does not have it.
-_WITHOUT = {errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP}
+#: The filesystem does not have the flag (renameat2(2)).
+_WITHOUT = {errno.EINVAL, errno.EOPNOTSUPP}
 _Rename = Callable[[int, bytes, int, bytes, int], int]
 
 
@@ -46,7 +46,12 @@ def _without_the_flag(name: bytes, parent: int, to: bytes, to_parent: int) -> No
         # A directory has one name only, and some filesystems have no second names at all.
         os.rename(name, to, src_dir_fd=parent, dst_dir_fd=to_parent)
     else:
-        os.unlink(name, dir_fd=parent)
+        try:
+            os.unlink(name, dir_fd=parent)
+        except OSError:
+            # Append-only, perhaps: then it stays, under its own name alone.
+            os.unlink(to, dir_fd=to_parent)
+            raise
 
 
 def _last_error() -> int:
@@ -57,7 +62,11 @@ def _last_error() -> int:
 
 @cache
 def _renameat2() -> _Rename | None:
-    """The C library's (glibc 2.28); None where it has none."""
+    """The C library's (glibc 2.28); None where it or the kernel has none, or a filter forbids it.
+
+    That is asked with a call that can do nothing: an EPERM of a real one is that of an entry which
+    may not be renamed, and such a one must not get a second name instead.
+    """
     # Late: what only measures has no use for it, and not every Python has it.
     try:
         import ctypes  # noqa: PLC0415
@@ -68,4 +77,5 @@ def _renameat2() -> _Rename | None:
     number, name = ctypes.c_int, ctypes.c_char_p
     call.argtypes = [number, name, number, name, ctypes.c_uint]
     call.restype = number
-    return call
+    call(-1, b"whodiff", -1, b"whodiff", _NOREPLACE)
+    return call if _last_error() == errno.EBADF else None

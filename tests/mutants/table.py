@@ -435,6 +435,27 @@ MUTANTS: tuple[Mutant, ...] = (
         (_ERASE,),
     ),
     Mutant(
+        "capture: nothing is taken into what lets nothing out again",
+        "app/cleanup/execute/capture.py",
+        "if self.pinned:",
+        "if False:",
+        ("tests/unit/test_erase.py", "-k", "lets_nothing_go"),
+    ),
+    Mutant(
+        "renaming: what may not be renamed keeps no second name",
+        "app/host/renaming.py",
+        "os.unlink(to, dir_fd=to_parent)",
+        "pass",
+        ("tests/unit/test_erase.py", "-k", "lets_nothing_go"),
+    ),
+    Mutant(
+        "mount changes: only what the plan has seen is no news",
+        "app/cleanup/execute/executor.py",
+        "MountChanges(now.mounts)",
+        "MountChanges((*now.mounts, *shown.mounts))",
+        (_ERASE, "-k", "until_the_last_look"),
+    ),
+    Mutant(
         "layers: the directory is the one that was reached",
         "app/cleanup/execute/remove_layer.py",
         "if not os.path.samestat(os.fstat(descriptor), target.status):",

@@ -23,6 +23,7 @@ from app.cleanup.execute.erase import Surroundings, erase, truncate
 from app.cleanup.execute.outcome import Progress
 from app.cleanup.plan.model import Place
 from app.cleanup.plan.reopen_path import Unreachable
+from app.host import renaming
 from app.scan import descent
 from tests.unit.removals import (
     Watched,
@@ -286,6 +287,34 @@ def test_an_immutable_file_stays_and_the_rest_goes_on(root: bytes) -> None:
     assert erased(root, b"top").complete
 
 
+@pytest.mark.parametrize("without", [False, True])
+@pytest.mark.parametrize("flag", ["+a", "+i"])
+@pytest.mark.parametrize("pinned", [b"top", b"top/sub"])
+def test_a_directory_that_lets_nothing_go_stays_as_it_is(
+    root: bytes, monkeypatch: pytest.MonkeyPatch, flag: str, pinned: bytes, without: bool
+) -> None:
+    """Nothing is moved into it, or given a second name elsewhere; ``without`` renameat2(2) too."""
+    if without:
+        monkeypatch.setattr(renaming, "_renameat2", lambda: None)
+    for number in range(3):
+        put(root + b"/top/sub/%d" % number)
+        put(root + b"/top/other/%d" % number)
+    subprocess.run([b"chattr", flag, root + b"/" + pinned], check=True)
+    try:
+        result = erased(root, b"top")
+        left = entries(root)
+    finally:
+        subprocess.run([b"chattr", b"-i", b"-a", root + b"/" + pinned], check=True)
+    kept = {b"top", b"top/sub"}
+    if pinned == b"top":
+        # What is in other directories goes, these themselves do not.
+        kept |= {b"top/other"}
+    else:
+        kept |= {b"top/sub/%d" % number for number in range(3)}
+    assert left == kept
+    assert not result.complete
+
+
 def test_where_nothing_can_be_removed_it_gives_up(
     root: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +355,35 @@ def test_what_vanishes_meanwhile_is_fine(root: bytes) -> None:
         assert not os.path.exists(root + b"/top")
         for number in range(50):
             put(root + b"/top/%02d/file" % number)
+
+
+@pytest.mark.parametrize("moment", range(3, 15, 2))
+def test_what_somebody_else_removes_first_was_not_moved_away(root: bytes, moment: int) -> None:
+    for number in range(10):
+        put(root + b"/top/sub/%d" % number)
+
+    def vanish() -> None:
+        subprocess.run(["rm", "-rf", root + b"/top"], check=True)
+
+    result = erased(root, b"top", progress=Watched(moment, vanish))
+    assert (result.complete, result.moved, result.sentences) == (True, 0, ())
+
+
+def test_what_cannot_be_renamed_at_all_stays_and_the_way_out_is_told(root: bytes) -> None:
+    """As across a project quota: here it lies in the lower layer of an overlay (EXDEV)."""
+    put(root + b"/lower/diff/top/file")
+    for name in (b"upper", b"work", b"all"):
+        os.mkdir(root + b"/" + name)
+    parts = b"lowerdir=%b/lower,upperdir=%b/upper,workdir=%b/work" % (root, root, root)
+    around = Surroundings(beside=0)
+    with mounted("-t", "overlay", "overlay", "-o", parts, root + b"/all") as done:
+        if not done:
+            pytest.skip("no overlay here")
+        target = place(root + b"/all", b"diff", b"top")
+        with pytest.raises(Unreachable, match="Start the container and ask again"):
+            erase(target, Progress(), around)
+        assert os.path.exists(root + b"/all/diff/top/file")
+    assert not entries(root + b"/upper")
 
 
 @pytest.mark.parametrize("held", [1, 2, 64])

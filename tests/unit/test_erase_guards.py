@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,17 +15,21 @@ import pytest
 from app.cleanup.execute import aside, erase
 from app.cleanup.execute import remove_layer as layers
 from app.cleanup.execute import remove_tree as emptying
+from app.cleanup.execute.engine import EngineCalls
 from app.cleanup.execute.erase import Surroundings, truncate
+from app.cleanup.execute.executor import execute
+from app.cleanup.execute.journal import Journal
 from app.cleanup.execute.mount_changes import MountChanges
 from app.cleanup.execute.outcome import Progress
 from app.cleanup.execute.remove_layer import erase_layer
-from app.cleanup.plan.model import Action, Place, Step
+from app.cleanup.plan.model import Action, Place, Plan, Step
 from app.cleanup.plan.reopen_path import Unreachable
 from app.cleanup.plan.resolve_path import Unreachable as NotReached
 from app.cleanup.plan.resolve_path import reach
+from app.host.mounts import read_all
 from app.stores.remainders import NAME
 from tests.unit.loop_disks import disk
-from tests.unit.removals import Watched, entries, place, unmounting
+from tests.unit.removals import Watched, entries, place, plan, unmounting
 from tests.unit.scan_trees import mounted
 
 ORPHAN, TOKEN = b"0123456789abcdef" * 4, b"ABCDEFGHIJKLMNOPQRSTUVWX27"
@@ -204,7 +209,7 @@ def test_a_subvolume_in_it_stays_and_so_does_the_way_to_it(root: bytes) -> None:
 
 @pytest.fixture
 def changes() -> Iterator[MountChanges]:
-    found = MountChanges()
+    found = MountChanges(read_all()[0])
     yield found
     found.close()
 
@@ -274,12 +279,44 @@ def test_a_mount_that_was_there_before_is_no_reason(root: bytes) -> None:
     with mounted("-t", "overlay", "overlay", "-o", options, root + b"/at") as done:
         assert done
         os.rename(root + b"/other", root + b"/elsewhere")
-        changes = MountChanges()
+        changes = MountChanges(read_all()[0])
         try:
             around = Surroundings(in_use=lambda target: changes.in_use(step, target))
             assert erase_layer(there, link, Progress(), around).complete
         finally:
             changes.close()
+
+
+def test_what_was_mounted_until_the_last_look_and_is_again_is_put_back(
+    root: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is started over and over: its mount was there before, and not at the look.
+
+    The number of its device and all else is the same each time.
+    """
+    put(root + b"/layer/diff/top/file")
+    for name in (b"/layer/work", b"/layer/merged", b"/lower"):
+        os.makedirs(root + name)
+    parts = b"lowerdir=%b/lower,upperdir=%b/layer/diff,workdir=%b/layer/work" % (root, root, root)
+    point = root + b"/layer/merged"
+
+    def mount() -> None:
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", parts, point], check=True)
+
+    step = Step(
+        Action.ERASE, place=place(root, b"layer", b"diff", b"top"), beside=1, known_as=(b"/layer/",)
+    )
+    mount()
+    shown = replace(plan(root, step), mounts=read_all()[0])
+
+    def look() -> Plan:
+        subprocess.run(["umount", point], check=True)
+        return replace(shown, mounts=read_all()[0])
+
+    before(monkeypatch, erase, "put_aside", mount)
+    done = execute(shown, look, EngineCalls("unix:///nowhere"), Progress(), Journal(None))
+    assert "mounted just now" in done.why
+    assert entries(root + b"/layer") > {b"diff/top", b"diff/top/file", b"merged/top/file"}
 
 
 def test_what_is_mounted_in_it_meanwhile_ends_it(root: bytes, changes: MountChanges) -> None:

@@ -10,6 +10,15 @@ from app.scan.descent import open_fenced
 _UP = os.O_PATH | os.O_DIRECTORY
 
 
+def is_deleted(directory: int) -> bool:
+    """Whether an open directory was removed meanwhile: then it is empty, and lies nowhere."""
+    try:
+        # A name may end so as well: then there is something in it, or nothing to be told of.
+        return path_now(directory).endswith(b" (deleted)") and not os.listdir(directory)
+    except OSError:
+        return False
+
+
 class Below:
     """What lies below one open directory, the top."""
 

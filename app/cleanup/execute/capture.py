@@ -27,17 +27,21 @@ class TakeDirectly(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An entry that was renamed: what it was called."""
+    """An entry that was renamed: what it was called, and what it is called in the top."""
 
     name: bytes
-    number: int
+    now: bytes
 
 
 @dataclass(slots=True)
 class Capture:
-    """The entries taken from one directory. ``top`` is open, and what they are renamed into."""
+    """The entries taken from one directory. ``top`` is open, and what they are renamed into.
+
+    ``pinned``: what is renamed into it, if anything can be, would not come out again.
+    """
 
     top: int
+    pinned: bool = False
     prefix: bytes = field(default_factory=lambda: new_name() + b"-")
     taken: list[Taken] = field(default_factory=list)
     _count: int = 0
@@ -49,10 +53,12 @@ class Capture:
 
     def take(self, name: bytes, parent: int) -> Taken:
         """Take an entry out of its directory. Raises TakeDirectly, and OSError as rename(2)."""
+        if self.pinned:
+            raise TakeDirectly
         self._count += 1
-        found = Taken(name, self._count)
+        found = Taken(name, self.prefix + b"%d" % self._count)
         try:
-            rename(name, parent, self.name_of(found), self.top)
+            rename(name, parent, found.now, self.top)
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise TakeDirectly from error
@@ -62,20 +68,20 @@ class Capture:
 
     def look(self, found: Taken) -> os.stat_result:
         """What was taken (stat(2)). Raises OSError."""
-        return os.stat(self.name_of(found), dir_fd=self.top, follow_symlinks=False)
+        return os.stat(found.now, dir_fd=self.top, follow_symlinks=False)
 
     def remove(self, found: Taken, *, directory: bool = False) -> None:
         """Remove what was taken. Raises OSError; then it is still taken."""
         remove = os.rmdir if directory else os.unlink
-        remove(self.name_of(found), dir_fd=self.top)
+        remove(found.now, dir_fd=self.top)
         self.taken.remove(found)
 
     def put_back(self, found: Taken, parent: int) -> bool:
         """Put it back into its directory; whether it is there again, or somebody else took it."""
         self.taken.remove(found)
-        for name in (found.name, self.name_of(found)):
+        for name in (found.name, found.now):
             try:
-                rename(self.name_of(found), self.top, name, parent)
+                rename(found.now, self.top, name, parent)
             except OSError as error:
                 if error.errno == errno.ENOENT:
                     return True
@@ -83,7 +89,3 @@ class Capture:
                 continue
             return True
         return False
-
-    def name_of(self, found: Taken) -> bytes:
-        """What it is called in the top."""
-        return self.prefix + b"%d" % found.number

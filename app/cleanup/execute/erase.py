@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -77,6 +78,13 @@ def _erase_aside(target: Reached, around: Surroundings, tally: Tally) -> Erased:
 
 def _no_room(target: Reached, error: OSError) -> str:
     shown = os.fsdecode(target.path)
+    if error.errno == errno.EXDEV:
+        # A project quota ends there (ext4, xfs), or it lies in the lower layer of an overlay.
+        return (
+            f"{shown} was not touched: it cannot be moved out of its directory "
+            f"({os.strerror(errno.EXDEV)}), and it is not emptied where a container could see half "
+            "of it. Start the container and ask again: then it goes through the container's mount."
+        )
     if error.errno in NO_ROOM:
         why = os.strerror(error.errno or 0)
         return (

@@ -75,23 +75,18 @@ def execute(
     if progress.stopped:
         return Outcome(shown, done=False, why=_STOPPED)
     progress.current = "looking at it once more"
-    # From before the last look on: what is mounted after it must not be missed.
-    watched = MountChanges() if _touches_disk(shown) else None
-    try:
-        return _as_shown(shown, renew, _Tools(calls, progress, journal, watched))
-    finally:
-        if watched:
-            watched.close()
-
-
-def _as_shown(shown: Plan, renew: Callable[[], Plan], tools: _Tools) -> Outcome:
     # It is not measured again: between that look and the deed nothing may take its time.
     now = replace(renew(), frees=shown.frees)
     if different := _different(shown, now):
         return Outcome(shown, done=False, why=different)
-    if tools.progress.stopped:
+    if progress.stopped:
         return Outcome(shown, done=False, why=_STOPPED)
-    return _Execution(now, tools).outcome()
+    watched = MountChanges(now.mounts) if _touches_disk(now) else None
+    try:
+        return _Execution(now, _Tools(calls, progress, journal, watched)).outcome()
+    finally:
+        if watched:
+            watched.close()
 
 
 def _touches_disk(plan: Plan) -> bool:

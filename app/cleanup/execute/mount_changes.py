@@ -1,8 +1,8 @@
 """What was mounted or unmounted while something is removed, and whether that could be hit by it.
 
-A plan is made of the mounts of one moment. So they are looked at from before the last plan on, in
-every namespace: before anything goes a mount that is new and could use what is to go stops it, with
-everything put back; later on one that leads into what is removed does.
+A plan is made of the mounts of one moment, and says which. What is mounted before anything goes, in
+any namespace, and is none of these and could use what is to go stops it, with everything put back;
+later on one that leads into what is removed does.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ _LOOK = 0.01
 
 
 class MountChanges:
-    """The mounts of every namespace, and which of them are new since it was made. To be closed."""
+    """The mounts of every namespace beside those that the plan was made of. To be closed."""
 
-    def __init__(self, proc: bytes = b"/proc") -> None:
+    def __init__(self, seen: Iterable[Mount], proc: bytes = b"/proc") -> None:
         self._proc = proc
         self._watch = MountWatch(proc)
-        self._before = frozenset(_shown(it) for it in read_all(proc)[0])
+        self._before = frozenset(_shown(it) for it in seen)
         self._looked = 0.0
+        # Something may have come between the plan and the watch.
+        self._changed = True
         self._left = ""
 
     def close(self) -> None:
@@ -55,7 +57,8 @@ class MountChanges:
         if now - self._looked < _LOOK:
             return self._left
         self._looked = now
-        if self._watch.changed():
+        if self._watch.changed() or self._changed:
+            self._changed = False
             self._left = self._why(step, target)
         return self._left
 

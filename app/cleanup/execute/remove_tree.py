@@ -18,10 +18,11 @@ import stat
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 
-from app.cleanup.execute.below import Below
+from app.cleanup.execute.below import Below, is_deleted
 from app.cleanup.execute.capture import Capture, TakeDirectly, Taken
 from app.cleanup.execute.counter import DEEPEST, Tally, reason
 from app.host.identity import Identity, identity_of
+from app.host.pinned import is_pinned
 from app.scan.descent import open_fenced
 
 #: Directories held open on the way down, two descriptors each.
@@ -122,7 +123,7 @@ class _Walk:
         self._trail = [top]
         self._holds = holds
         self._below = Below(top.descriptor, top.status)
-        self._capture = Capture(top.descriptor)
+        self._capture = Capture(top.descriptor, is_pinned(top.descriptor))
 
     def run(self) -> bool:
         """Go through all of it; whether it came to its end (what had to stay is in ``keep``)."""
@@ -176,10 +177,7 @@ class _Walk:
                 # is in a directory that cannot be moved either (EXDEV).
                 self._take_directly(here, name)
                 return
-            taken = self._capture.take(name, here.descriptor)
-            if stat.S_ISDIR(self._capture.look(taken).st_mode):
-                self._capture.put_back(taken, here.descriptor)
-                here.pending.append(name)
+            self._capture.take(name, here.descriptor)
         except FileNotFoundError:
             return
         except IsADirectoryError:
@@ -227,7 +225,7 @@ class _Walk:
             if stands and not self._tally.given_up:
                 self._remove_taken(here, taken)
             elif not self._capture.put_back(taken, here.descriptor):
-                where = os.path.join(self._path, self._capture.name_of(taken))
+                where = os.path.join(self._path, taken.now)
                 self._tally.fail(where, "it could not be put back where it was moved from")
         if not stands:
             self._abandon()
@@ -237,7 +235,12 @@ class _Walk:
         try:
             # Now, for what went before may have been another name of it.
             status = self._capture.look(taken)
-            own = self._tally.own(status, (self._capture.name_of(taken),))
+            if stat.S_ISDIR(status.st_mode):
+                # It has the name of a file that was there before.
+                self._capture.put_back(taken, here.descriptor)
+                here.pending.append(taken.name)
+                return
+            own = self._tally.own(status, (taken.now,))
             self._capture.remove(taken)
         except FileNotFoundError:
             self._capture.taken.remove(taken)
@@ -255,15 +258,21 @@ class _Walk:
         return self._holds is None or self._holds()
 
     def _abandon(self) -> None:
-        """Leave the directories that were moved away, and tell of the topmost one."""
-        lost: _Open | None = None
+        """Leave the directories that were moved away, and tell of the topmost one.
+
+        Of those that somebody else removed nothing is told.
+        """
+        where, lost = b"", False
         while self._trail and (self._is_closed() or not self._stands(self._trail[-1])):
-            lost = self._trail[-1]
-            where = self._path_of(lost)
-            self._forget(lost)
-        if lost is None:
+            here = self._trail[-1]
+            if self._is_closed() or not is_deleted(here.descriptor):
+                where = self._path_of(here)
+            self._forget(here)
+            lost = True
+        if not lost:
             return
-        self._tally.moved_away(where)
+        if where:
+            self._tally.moved_away(where)
         if self._trail:
             # Something else may have its name.
             self._trail[-1].removed = True
@@ -316,7 +325,7 @@ class _Walk:
             return False
         if self._stands(here):
             self._capture.taken.remove(taken)
-            self._trail[0].pending.append(self._capture.name_of(taken))
+            self._trail[0].pending.append(taken.now)
             here.removed = True
         else:
             self._capture.put_back(taken, here.descriptor)
@@ -354,7 +363,7 @@ class _Walk:
         above.removed = True
         if left:
             self._tally.count(here.own)
-        elif not self._stands(here):
+        elif not self._stands(here) and not is_deleted(here.descriptor):
             self._tally.moved_away(self._path_of(here))
         self._forget(here)
 

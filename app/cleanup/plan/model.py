@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from app.host.identity import Identity
+from app.host.mounts import Mount
 from app.model import Daemon, Evidence, Kind, Reference
 
 
@@ -186,7 +187,8 @@ class Plan:
     whose free space is shown before and after. ``takes`` is what is gone afterwards and may have
     shared something with others, by kind and id: containers, images, cache records, layers.
     ``daemon`` is the one that was asked; no other one is told anything.
-    ``kept`` is what an image has beside that, and the build cache alone keeps.
+    ``kept`` is what an image has beside that, and the build cache alone keeps. ``mounts`` are those
+    of this machine that were looked at, where it removes something on disk.
     Strings come from containers: they are not safe to draw (see :func:`app.text.safe`).
     """
 
@@ -208,6 +210,7 @@ class Plan:
     takes: frozenset[tuple[Kind, str]] = frozenset()
     daemon: Daemon | None = None
     kept: Frees = field(default_factory=Frees)
+    mounts: tuple[Mount, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def allowed(self) -> bool:

@@ -79,7 +79,8 @@ def make_plan(
     world = World(store, measure, time.time() if now is None else now, proc)
     try:
         plan = _writable(unless_barred(_plan(wish, world), world))
-        return replace(plan, daemon=store.daemon)
+        mounts = world.mounts if any(step.place for step in plan.steps) else ()
+        return replace(plan, daemon=store.daemon, mounts=mounts)
     except Unreachable as unreachable:
         return refused(wish, title, f"it {unreachable}", unreachable.instead)
     except OSError as error:
