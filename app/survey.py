@@ -39,32 +39,45 @@ def survey(request: Request) -> Survey:
     :class:`app.engine.inventory.RemoteEngine` where the engine that the user named is on another
     machine.
     """
-    *_, last = survey_in_steps(request)
-    return last
+    if request.offline:
+        return _offline(request)
+    return _whole(request, _line_to(request))
 
 
 def survey_in_steps(request: Request) -> Iterator[Survey]:
     """First what the disk says, at once; then the same with the engine's answer.
 
-    Raises as :func:`survey` does.
+    Raises as :func:`survey` does, which reads the disk once.
     """
     if request.offline:
-        yield _disk_alone(request, None, "disk alone: --offline")
+        yield _offline(request)
         return
+    line = _line_to(request)
+    first = None if line.refused else _first_look(request, line)
+    if first:
+        yield first
+    yield _whole(request, line)
+
+
+def _offline(request: Request) -> Survey:
+    return _disk_alone(request, None, "disk alone: --offline")
+
+
+def _line_to(request: Request) -> _Line:
     line = _Line(engine_url(request.host, request.environ), request.wants_engine)
     if request.wants_engine:
         line.peek()
-    if not line.refused:
-        first = _first_look(request, line)
-        if first:
-            yield first
-        engine = line.ask()
-        if engine:
-            yield _with_engine(request, engine, line)
-            return
+    return line
+
+
+def _whole(request: Request, line: _Line) -> Survey:
+    """Both witnesses, or the disk alone with the reason why nobody answers."""
+    engine = None if line.refused else line.ask()
+    if engine:
+        return _with_engine(request, engine, line)
     last = _disk_alone(request, line.info, f"disk alone: {line.refused}")
     problem = Problem(line.url, line.refused)
-    yield replace(last, problems=(*last.problems, problem))
+    return replace(last, problems=(*last.problems, problem))
 
 
 @dataclass

@@ -192,6 +192,8 @@ def _read(looker: Looker, path: bytes | str, limit: int, directory: int | None =
 def _read_up_to(looker: Looker, descriptor: int, limit: int, expected: int) -> bytes:
     """Read to the end of the file: it may have grown, and /proc says 0 for every size."""
     content = looker.read(descriptor, expected + 1, 0)
+    if expected and len(content) == expected:
+        return content
     while True:
         more = looker.read(descriptor, _CHUNK, len(content))
         if not more:

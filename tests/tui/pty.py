@@ -14,6 +14,8 @@ import pexpect
 import pyte
 from wcwidth import wcswidth
 
+from tests.tui.tty import signals_of_a_shell
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0
 
@@ -47,6 +49,7 @@ class Terminal:
             cwd=str(ROOT),
             env=env,
             dimensions=(lines, columns),
+            preexec_fn=signals_of_a_shell,
         )
         self.child.delaybeforesend = None
 

@@ -26,6 +26,12 @@ PATIENCE = 60.0
 USUALLY_ON = {7, 25}
 
 
+def signals_of_a_shell() -> None:
+    """What a job in the foreground begins with, however the tests were started (nohup, ``&``)."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Tty:
     """Starts a command on a terminal of its own; use it as a context.
 
@@ -58,6 +64,7 @@ class Tty:
         def before() -> None:
             if controlling:
                 fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+            signals_of_a_shell()
             for number in ignored:
                 signal.signal(number, signal.SIG_IGN)
             prepare()
