@@ -44,7 +44,8 @@ def removing(it: Tty) -> None:
     """Until a removal is under way that goes on until it is stopped."""
     for keys, words in (
         ("", "scanned"),
-        ("n/unknown\r", "unknown (1)"),
+        ("n", "sort: NAME"),
+        ("/unknown\r", "filter: unknown"),
         ("\r", "aaaaaaaaaaaa"),
         ("\r", SAFE),
         ("\x1b", "filter: -"),
@@ -214,8 +215,10 @@ def test_in_the_dialog_a_signal_is_a_no(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.tui.removals", str(root), "--told", str(told)]
     with Tty(command) as it:
         it.see("scanned")
-        it.press("n/unknown\r")
-        it.see("unknown (1)")
+        it.press("n")
+        it.see("sort: NAME")
+        it.press("/unknown\r")
+        it.see("filter: unknown")
         it.press("\r")
         it.see("aaaaaaaaaaaa")
         it.press("\r")
