@@ -37,11 +37,11 @@ FLOOD = 20_000
 #: Makes the flood the first time, and says each time what it sees of it.
 SCRIPT = f"""
 if [ ! -e /made ]; then
-  mkdir -p /work/flood; cd /work/flood
+  mkdir -p /job/flood; cd /job/flood
   for n in $(seq {FLOOD}); do : > f$n; done
-  seq 1 90000 > /work/kept; touch /made
+  seq 1 90000 > /job/kept; touch /made
 fi
-ls /work/flood 2>/dev/null | wc -l; md5sum /work/kept
+ls /job/flood 2>/dev/null | wc -l; md5sum /job/kept
 [ ! -e /stay ] || exec sleep 1000000
 """
 #: A tree, and what moves directories out of it, and writes down what each had then.
@@ -110,7 +110,7 @@ class Flooded:
         engine.docker("wait", self.id)
         data = engine.get(f"/containers/{self.id}/json")["GraphDriver"]["Data"]
         self.layer = Path(data["UpperDir"]).parent
-        self.flood = self.layer / "diff/work/flood"
+        self.flood = self.layer / "diff/job/flood"
         self.whole = engine.docker("logs", self.id)
         assert self.whole.split()[0] == str(FLOOD)
 
@@ -177,7 +177,7 @@ def test_what_was_started_since_the_last_look_keeps_all_of_it(
     assert not done.done
     assert "mounted just now" in done.why
     assert not flooded.left()
-    assert engine.docker("exec", flooded.id, "ls", "/work/flood").count("f") == FLOOD
+    assert engine.docker("exec", flooded.id, "ls", "/job/flood").count("f") == FLOOD
     engine.docker("kill", flooded.id)
 
 
@@ -193,13 +193,13 @@ def test_a_live_removal_ends_when_its_mount_does(engine: Engine, again: bool) ->
         if again:
             engine.docker("start", flooded.id)
 
-    shown = flooded.plan(flooded.layer / "merged/work/flood")
+    shown = flooded.plan(flooded.layer / "merged/job/flood")
     done = carry_out(shown, engine.url, Watched(FLOOD // 4, act))
     assert not done.done
     assert "unmounted or mounted anew" in done.why
     gone = done.removed.inodes
     assert 100 < gone < FLOOD // 2
-    left = sum(1 for it in (flooded.layer / "diff/work/flood").iterdir())
+    left = sum(1 for it in (flooded.layer / "diff/job/flood").iterdir())
     assert left == FLOOD - gone
     if again:
         engine.docker("kill", flooded.id)

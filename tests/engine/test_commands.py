@@ -38,7 +38,7 @@ NAMES = (
     '"quoted"',
     "*",
 )
-FILL = "mkdir -p /work/render/deep; seq 1 3000 > /work/render/deep/frame; touch /work/kept"
+FILL = "mkdir -p /job/render/deep; seq 1 3000 > /job/render/deep/frame; touch /job/kept"
 
 
 @pytest.fixture(scope="module")
@@ -62,27 +62,27 @@ def container(engine: Engine) -> Iterator[str]:
 def test_a_file_of_a_running_container_is_removed_from_inside(
     engine: Engine, container: str, shell: str
 ) -> None:
-    found = planned(engine, upper(engine, container) / "work/render")
+    found = planned(engine, upper(engine, container) / "job/render")
     assert found.allowed, found.refused_because
     (command,) = found.commands
-    assert command.endswith(f"exec {container} rm -rf -- /work/render")
+    assert command.endswith(f"exec {container} rm -rf -- /job/render")
     assert typed(engine, found.commands, shell) == 0
-    assert sorted(it.name for it in (upper(engine, container) / "work").iterdir()) == ["kept"]
+    assert sorted(it.name for it in (upper(engine, container) / "job").iterdir()) == ["kept"]
 
 
-@pytest.mark.parametrize("link", ["/work", "/work/render"])
+@pytest.mark.parametrize("link", ["/job", "/job/render"])
 def test_typed_later_it_does_no_harm_outside_of_the_container(
     engine: Engine, container: str, tmp_path: Path, link: str
 ) -> None:
     """The container swaps a directory for a link to a place of the host."""
     (tmp_path / "render/deep").mkdir(parents=True)
     (tmp_path / "render/payroll").write_text("of everybody")
-    place = upper(engine, container) / "work/render"
-    merged = place.parent.parent.parent / "merged/work/render"
+    place = upper(engine, container) / "job/render"
+    merged = place.parent.parent.parent / "merged/job/render"
     for asked in (place, merged):
         commands = planned(engine, asked).commands
         assert commands
-        target = tmp_path if link == "/work" else tmp_path / "render"
+        target = tmp_path if link == "/job" else tmp_path / "render"
         script = f"mv {link} /aside && ln -s {target} {link}"
         engine.docker("exec", container, "sh", "-c", script)
         typed(engine, commands)
@@ -94,10 +94,10 @@ def test_typed_later_it_does_no_harm_outside_of_the_container(
 def test_names_reach_the_container_as_they_are(
     engine: Engine, container: str, shell: str, tmp_path: Path
 ) -> None:
-    place = upper(engine, container) / "work"
+    place = upper(engine, container) / "job"
     for name in NAMES:
-        (place.parent.parent / "merged/work" / name).mkdir()
-        (place.parent.parent / "merged/work" / name / "file").touch()
+        (place.parent.parent / "merged/job" / name).mkdir()
+        (place.parent.parent / "merged/job" / name / "file").touch()
     for name in NAMES:
         found = planned(engine, place / name)
         assert found.commands, found.refused_because
@@ -110,7 +110,7 @@ def test_names_reach_the_container_as_they_are(
 def test_what_cannot_be_typed_everywhere_has_no_command(
     engine: Engine, container: str, name: bytes
 ) -> None:
-    merged = os.path.join(os.path.dirname(bytes(upper(engine, container))), b"merged/work", name)
+    merged = os.path.join(os.path.dirname(bytes(upper(engine, container))), b"merged/job", name)
     Path(os.fsdecode(merged)).touch()
     found = planned(engine, merged)
     assert found.allowed, found.refused_because
@@ -161,8 +161,8 @@ def test_no_command_goes_on_through_a_link_into_what_is_mounted(
     try:
         if kind in ("volume", "anonymous"):
             engine.docker("exec", id_, "mkdir", "-p", "/outside/render/deep")
-        found = planned(engine, upper(engine, id_) / "work/render")
-        engine.docker("exec", id_, "sh", "-c", "mv /work /aside && ln -s /outside /work")
+        found = planned(engine, upper(engine, id_) / "job/render")
+        engine.docker("exec", id_, "sh", "-c", "mv /job /aside && ln -s /outside /job")
         typed(engine, found.commands)
         assert engine.docker("exec", id_, "ls", "/outside/render") == "deep"
         assert found.allowed, found.refused_because
@@ -181,7 +181,7 @@ def test_a_container_that_reaches_others_has_no_command(engine: Engine, option: 
     """By /proc/PID/root, by /dev/shm, or by what it mounts itself."""
     id_ = run(engine, FILL, option)
     try:
-        found = planned(engine, upper(engine, id_) / "work/render")
+        found = planned(engine, upper(engine, id_) / "job/render")
         assert found.allowed, found.refused_because
         assert found.commands == ()
     finally:
@@ -189,7 +189,7 @@ def test_a_container_that_reaches_others_has_no_command(engine: Engine, option: 
 
 
 def test_one_that_is_paused_or_not_heard_has_no_command(engine: Engine, container: str) -> None:
-    place = upper(engine, container) / "work/render"
+    place = upper(engine, container) / "job/render"
     assert planned(engine, place).commands
     assert planned(engine, place, offline=True).commands == ()
     engine.docker("pause", container)
@@ -223,7 +223,7 @@ def test_a_stopped_containers_file_has_no_command(engine: Engine, container: str
     """It may be started, and its links would lead out into the host."""
     engine.docker("kill", container)
     engine.docker("wait", container)
-    found = planned(engine, upper(engine, container) / "work/render")
+    found = planned(engine, upper(engine, container) / "job/render")
     assert found.allowed, found.refused_because
     assert found.commands == ()
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from app.cleanup.execute.journal import Journal
 from app.cleanup.execute.outcome import Outcome, Progress
 from app.cleanup.plan.model import Action, Expected, Step
 from app.engine.inventory import peek
+from app.host.mounts import read_all
 from app.model import Daemon, Kind, Role
 from app.stores.drivers.overlay2.read import read_graph
 from app.survey import Request, survey
@@ -63,7 +65,9 @@ def engine(spare_engine: Engine) -> Engine:
 def carry_out(
     engine: Engine, *steps: Step, progress: Progress | None = None, daemon: Daemon | None = None
 ) -> Outcome:
-    shown = plan(engine.data, *steps, daemon=daemon or peek(engine.url, 10).daemon)
+    made = plan(engine.data, *steps, daemon=daemon or peek(engine.url, 10).daemon)
+    # As a real plan has it: what is mounted now is no news later.
+    shown = replace(made, mounts=read_all()[0])
     calls = EngineCalls(engine.url, patience=60, timeout=5, recovery=5)
     return execute(shown, lambda: shown, calls, progress or Progress(), Journal(None))
 
@@ -220,6 +224,16 @@ def test_files_of_a_running_container_go_through_its_mount(engine: Engine, base:
     assert sum(1 for _ in (directory(engine, id) / "diff").rglob("*")) < 20
     # One of the image below is hidden from this container, and from no other.
     assert "motd" in engine.docker("run", "--rm", "--network=none", BASE, "ls", "/etc").split()
+
+
+def test_a_plan_that_knows_nothing_of_a_mount_inside_touches_nothing(engine: Engine) -> None:
+    id = start(engine, "mkdir -p /srv/x; seq 1 9 > /srv/file", "--volume=data:/srv/data")
+    pid = engine.get(f"/containers/{id}/json")["State"]["Pid"]
+    step = Step(Action.ERASE, "rm", place=place(Path(f"/proc/{pid}/root"), "srv"))
+    shown = plan(engine.data, step, daemon=peek(engine.url, 10).daemon)
+    done = execute(shown, lambda: shown, EngineCalls(engine.url), Progress(), Journal(None))
+    assert "mounted" in done.why
+    assert engine.docker("exec", id, "ls", "/srv").split() == ["data", "file", "x"]
 
 
 def test_a_mounted_volume_of_a_running_container_stays(engine: Engine) -> None:

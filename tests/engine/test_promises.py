@@ -29,7 +29,7 @@ from tests.engine.small_disk import mount_small
 
 pytestmark = pytest.mark.engine
 
-FILL = "mkdir -p /work/deep; for n in $(seq 40); do seq 1 2000 > /work/deep/$n; done"
+FILL = "mkdir -p /job/deep; for n in $(seq 40); do seq 1 2000 > /job/deep/$n; done"
 BUILDKIT = {"DOCKER_BUILDKIT": "1"}
 
 
@@ -154,15 +154,15 @@ def test_a_volume(engine: Engine) -> None:
 def test_a_folder_of_a_running_container(engine: Engine) -> None:
     id_ = run(engine, FILL)
     try:
-        kept(engine, planned(engine, upper(engine, id_) / "work"))
+        kept(engine, planned(engine, upper(engine, id_) / "job"))
     finally:
         engine.docker("rm", "--force", id_)
 
 
 def test_a_file_with_another_link(engine: Engine) -> None:
-    id_ = run(engine, f"{FILL}; ln /work/deep/1 /linked")
+    id_ = run(engine, f"{FILL}; ln /job/deep/1 /linked")
     try:
-        kept(engine, planned(engine, upper(engine, id_) / "work/deep"))
+        kept(engine, planned(engine, upper(engine, id_) / "job/deep"))
     finally:
         engine.docker("rm", "--force", id_)
 
@@ -179,16 +179,16 @@ def test_what_a_layer_beneath_has_leaves_a_whiteout(engine: Engine, times: int) 
 
 
 def test_what_is_open_gives_nothing_back(engine: Engine) -> None:
-    id_ = run(engine, f"{FILL}; exec 7< /work/deep/3 8>> /work/deep/4")
+    id_ = run(engine, f"{FILL}; exec 7< /job/deep/3 8>> /job/deep/4")
     try:
-        kept(engine, planned(engine, upper(engine, id_) / "work"), exact=False)
+        kept(engine, planned(engine, upper(engine, id_) / "job"), exact=False)
     finally:
         engine.docker("rm", "--force", id_)
 
 
 def test_a_folder_of_a_stopped_container(engine: Engine) -> None:
     id_ = ended(engine, f"{FILL}; rm /etc/motd")
-    kept(engine, planned(engine, upper(engine, id_) / "work"))
+    kept(engine, planned(engine, upper(engine, id_) / "job"))
     engine.docker("rm", id_)
 
 

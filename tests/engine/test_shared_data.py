@@ -69,8 +69,8 @@ def test_a_copy_in_another_volume_keeps_the_data(engine: Engine) -> None:
 
 
 def test_a_copy_beside_a_file_keeps_the_data(engine: Engine) -> None:
-    id_ = ended(engine, "mkdir /work")
-    place = upper(engine, id_) / "work"
+    id_ = ended(engine, "mkdir /job")
+    place = upper(engine, id_) / "job"
     (place / "data").write_bytes(os.urandom(BIG))
     reflink(place / "data", place / "copy")
     kept(engine, planned(engine, place / "copy"), exact=False)
@@ -88,7 +88,7 @@ def test_a_log_that_was_copied_keeps_the_data(engine: Engine) -> None:
 
 def test_what_shares_nothing_is_promised_whole(engine: Engine) -> None:
     """XFS gives chunks of inodes back as well, which nobody counts."""
-    id_ = ended(engine, f"{FILL}; dd if=/dev/urandom of=/work/big bs=1M count=6")
+    id_ = ended(engine, f"{FILL}; dd if=/dev/urandom of=/job/big bs=1M count=6")
     found = planned(engine, of(engine, Subject.CONTAINER, id_))
     assert found.frees.bytes >= BIG
     kept(engine, found, exact=False)
@@ -109,8 +109,8 @@ def test_what_is_compressed_takes_less_than_it_says(spare_engine: Engine) -> Non
 def test_what_lies_within_inodes_is_no_space(spare_engine: Engine) -> None:
     """ext4 with inline_data counts it in sectors."""
     engine = _mounted(spare_engine, "ext4", "-m", "0", "-O", "inline_data")
-    id_ = ended(engine, "mkdir /work; for n in $(seq 99); do echo $n > /work/$n; done")
-    big = upper(engine, id_) / "work/big"
+    id_ = ended(engine, "mkdir /job; for n in $(seq 99); do echo $n > /job/$n; done")
+    big = upper(engine, id_) / "job/big"
     big.write_bytes(os.urandom(BIG))
     found = planned(engine, of(engine, Subject.CONTAINER, id_))
     assert found.frees.bytes >= BIG
