@@ -64,7 +64,8 @@ def removing(it: Tty) -> None:
 
 
 def ends_at_once(it: Tty, status: int) -> None:
-    begun, spent = time.monotonic(), it.cpu()
+    begun = time.monotonic()
+    spent = spent_now = it.cpu()
     deadline = begun + AT_ONCE
     while it.process.poll() is None and time.monotonic() < deadline:
         if it.state() not in ("", "Z"):
@@ -160,7 +161,8 @@ def test_many_signals_at_once(sample: Path) -> None:
         idle(it)
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGHUP, signal.SIGINT) * 5:
             it.process.send_signal(number)
-        assert it.end(AT_ONCE) in [128 + number for number in ENDING]
+        # The last may come when Python has put its handlers away; a shell sees no difference.
+        assert it.end(AT_ONCE) in [status for end in ENDING for status in (128 + end, -end)]
         assert it.changed() == []
         assert b"Traceback" not in it.sent
 

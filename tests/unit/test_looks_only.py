@@ -21,6 +21,7 @@ ALLOWED = {
     "cleanup/plan/held_space.py": "the text of links in /proc",
     "cleanup/plan/exec_command.py": "the text of links in /proc",
     "cleanup/execute/counter.py": "after the yes",
+    "cleanup/execute/below.py": "after the yes",
     "host/hanging.py": "asks before each step",
     "host/holding.py": "the text of links in /proc",
     "host/kernel_users.py": "/proc and /sys",

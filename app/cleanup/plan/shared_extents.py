@@ -75,7 +75,7 @@ def own_bytes(path: bytes, counted: int, seconds: float = PATIENCE) -> tuple[int
 def _has_parts_of_blocks(path: bytes, counted: int) -> bool:
     """Whether ext4 counts data that lies within inodes (fs/ext4/inode.c ext4_file_getattr)."""
     try:
-        return counted % os.statvfs(os.path.dirname(path)).f_frsize != 0
+        return counted % looks.statvfs(os.path.dirname(path)).f_frsize != 0
     except OSError:
         return True
 
