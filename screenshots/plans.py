@@ -24,13 +24,12 @@ def _container(wish: Wish) -> Plan:
         "container arroyo",
         path=f"/var/lib/docker/overlay2/{_LAYER}".encode(),
         steps=(Step(Action.REMOVE_CONTAINER, f"docker rm --force {wish.id}", ids=(wish.id,)),),
-        frees=Frees(1_851_392, 20_041),
+        frees=Frees(1_851_392, 20_041, least=True),
         confirmation=Confirmation.TYPED,
-        word=wish.id[:12],
+        word="arroyo",
         consequences=(
-            "it is running: the engine kills it first",
-            "what it wrote outside of volumes is gone for good",
-            "its image and its named volumes stay",
+            "it is running: the engine kills it at once",
+            "everything that it wrote outside of its volumes is lost, its logs too",
         ),
         references=(
             Reference(Kind.CONTAINER, wish.id, "arroyo", "this is its writable layer"),
