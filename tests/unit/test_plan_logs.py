@@ -105,3 +105,11 @@ def test_a_rotated_log_hangs_nobody(root: SmallRoot) -> None:
     answer = plan(root, rotated, survey=Survey((replace(before, root=changed),), (), final=True))
     assert answer.allowed, answer.refused_because
     assert not any("--tail" in words for words in answer.consequences)
+
+
+def test_a_file_that_is_no_log_is_not_called_one(root: SmallRoot) -> None:
+    answer = plan(root, root.container.directory / "config.v2.json")
+    assert "Docker's own" in answer.refused_because
+    assert [it.why for it in answer.references] == ["this is one of its files"]
+    (log,) = plan(root, local(root) / "container.log").references
+    assert log.why == "this is its log"

@@ -480,7 +480,7 @@ def test_local_logs_are_cut_nowhere(root: SmallRoot) -> None:
     put_text(local / "container.log.1.gz", "x")
     assert [it.action for it in plan(root, local).steps] == [Action.ERASE]
     for name in ("config.v2.json", "hostconfig.json", "checkpoints"):
-        assert "engine's own" in plan(root, root.container.directory / name).refused_because
+        assert "Docker's own" in plan(root, root.container.directory / name).refused_because
 
 
 def test_a_log_that_is_something_else_stays(root: SmallRoot) -> None:

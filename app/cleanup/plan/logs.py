@@ -27,6 +27,7 @@ _LOCAL, _CURRENT, _CACHED = b"local-logs", b"container.log", b"container-cached.
 _MAJOR = re.compile(r"v?([0-9]{1,4})\.")
 _HANGS_FROM = 29
 _OWN_FORMAT = "the engine writes it in a format of its own, which a cut would break"
+_ITS_LOG = "this is its log"
 _BLOCK = 512
 _Names = tuple[bytes, ...]
 
@@ -91,8 +92,9 @@ class _Logs:
                     "only rotated ones (.1 and on) can be removed; removing the container takes it",
                 )
         return self._refused(
-            "it is the engine's own: settings and state of the container",
+            "it is Docker's own: settings and state of the container",
             f"remove {named(self.container.owner)} as a whole",
+            use="this is one of its files",
         )
 
     def _listed(self) -> Iterator[_Names]:
@@ -123,13 +125,13 @@ class _Logs:
         of = named(self.container.owner)
         return f"{what} of {of}" if what else f"logs of {of}"
 
-    def _refused(self, why: str, instead: str = "") -> Plan:
+    def _refused(self, why: str, instead: str = "", use: str = _ITS_LOG) -> Plan:
         return refused(
             self.wish,
             self._title(),
             why,
             instead,
-            references=self._references(),
+            references=self._references(use),
             evidence=self.container.evidence,
         )
 
@@ -217,6 +219,6 @@ class _Logs:
                 "--log-opt max-file=3, or set that in daemon.json"
             )
 
-    def _references(self) -> tuple[Reference, ...]:
+    def _references(self, use: str = _ITS_LOG) -> tuple[Reference, ...]:
         owner = self.container.owner
-        return (Reference(Kind.CONTAINER, owner.id, owner.name, "this is its log"),)
+        return (Reference(Kind.CONTAINER, owner.id, owner.name, use),)
